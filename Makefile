@@ -1,0 +1,29 @@
+# Both targets work on a fresh machine with Python >= 3.11, pip and make: they create .venv/
+# when it is missing, install the project into it (editable), and reuse it afterwards.
+PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.13 python,$(if $(shell $(p) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(p))))
+VENV := .venv
+PY := $(VENV)/bin/python
+ARGS ?=
+
+.PHONY: backtest test clean
+
+backtest: $(VENV)/.installed
+	. ./.env.compile && $(PY) -m engine.backtest $(ARGS)
+
+test: $(VENV)/.installed-test
+	. ./.env.compile && $(PY) -m pytest $(ARGS)
+
+$(PY):
+	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; set PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt | $(PY)
+	$(PY) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[test]'
+	@touch $@ $(VENV)/.installed
+
+clean:
+	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache

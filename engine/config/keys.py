@@ -1,0 +1,82 @@
+"""Names of settings: which keys exist, what text means for each, and the nearest to a typo."""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+
+from engine.config.settings import Settings, StrategySettings
+
+__all__ = ["from_text", "is_known", "nearest", "setting_types"]
+
+
+def setting_types(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, Any]:
+    """Dotted name of every setting → its annotated type, in the order of the tree."""
+    return dict(_walk(model, prefix))
+
+
+def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
+    for name, field in model.model_fields.items():
+        annotation = field.annotation
+        if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            yield from _walk(annotation, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", annotation
+
+
+def is_known(key: str) -> bool:
+    """Whether `key` is a setting; parameters of a strategy are left to the strategy."""
+    head, _, rest = key.partition(".")
+    if Settings.model_fields.get(head) and head == _strategy_section():
+        return bool(rest) and "." not in rest
+    return key in setting_types()
+
+
+def _strategy_section() -> str:
+    return next(n for n, f in Settings.model_fields.items() if f.annotation is StrategySettings)
+
+
+def nearest(key: str, names: Iterable[str] | None = None) -> str | None:
+    """The known name most like `key`, by spelling; a right last part in a wrong section wins."""
+    known = list(setting_types() if names is None else names)
+    leaf = key.rsplit(".", 1)[-1]
+    same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
+    if same_leaf:
+        return difflib.get_close_matches(key, same_leaf, n=1, cutoff=0.0)[0]
+    close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+    return close[0] if close else None
+
+
+def from_text(key: str, text: str) -> Any:
+    """A value as written in a flag or the environment, read by the type of its setting.
+
+    `null` means none. Lists are `a,b,c` or `[a, b, c]`. Text settings are taken as they stand,
+    so a ticker named ON or 1E5 stays a ticker.
+    """
+    if text.strip().lower() in {"null", "none"}:
+        return None
+    annotation = setting_types().get(key)
+    if annotation is None:  # a strategy's own parameter: typed by the strategy
+        return yaml.safe_load(text)
+    kinds = _alternatives(annotation)
+    items = next((typing.get_args(k)[0] for k in kinds if typing.get_origin(k) is list), None)
+    if items is not None:
+        body = text.strip().removeprefix("[").removesuffix("]")
+        parts = [part.strip().strip("'\"") for part in body.split(",")]
+        return [part for part in parts if part]
+    return text
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    origin = typing.get_origin(annotation)
+    if origin is typing.Annotated:
+        return _alternatives(typing.get_args(annotation)[0])
+    if origin in (typing.Union, types.UnionType):
+        return tuple(a for arg in typing.get_args(annotation) for a in _alternatives(arg))
+    return (annotation,)

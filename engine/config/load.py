@@ -1,0 +1,192 @@
+"""Settings from flags, environment and file.
+
+1. `read_flags` splits the command line into settings and options of the command itself.
+2. `read_environment` collects `ENGINE_SECTION__KEY` variables.
+3. `read_file` reads the YAML file (default `configs/demo.yaml`).
+4. Each source's keys are checked where they stand, so an error can name the source.
+5. `load_settings` merges them (flag, environment, file, default) and validates the values.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import ValidationError
+
+from engine.config.keys import from_text, is_known, nearest, setting_types
+from engine.config.settings import Settings
+from engine.errors import UsageError
+
+__all__ = ["CONFIGS", "find_config", "load_settings", "read_flags"]
+
+CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+ENV_PREFIX = "ENGINE_"
+
+
+def load_settings(
+    flags: Mapping[str, str] | None = None,
+    *,
+    config: str | Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Settings:
+    """The resolved settings.
+
+    `flags` maps dotted keys to text, as `read_flags` gives them; `config` is a YAML file, a name
+    in the project's configs folder, or None for `demo.yaml`. Raises `UsageError` naming the key,
+    where it stands and the rule.
+    """
+    file = find_config(config)
+    layers = [
+        (f"file {file}", read_file(file)),
+        ("environment", read_environment(os.environ if environment is None else environment)),
+        ("flag", {key: from_text(key, text) for key, text in (flags or {}).items()}),
+    ]
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for where, layer in layers:
+        for key, value in layer.items():
+            _require_known(key, where)
+            merged[key] = value
+            origin[key] = where
+    try:
+        settings = Settings(**_nested(merged))
+    except ValidationError as error:
+        raise UsageError(_explain(error, origin)) from None
+    return settings.model_copy(
+        update={
+            "evaluation": settings.evaluation.model_copy(
+                update={"gates": find_config(settings.evaluation.gates, beside=file.parent)}
+            )
+        }
+    )
+
+
+def read_flags(argv: Sequence[str], options: Mapping[str, bool]) -> tuple[dict[str, str], dict]:
+    """(settings, options) from a command line of `--key value` and `--key=value`.
+
+    `options` names the command's own flags and whether each takes a value.
+    """
+    settings: dict[str, str] = {}
+    chosen: dict[str, str | bool] = {}
+    tokens = list(argv)
+    while tokens:
+        token = tokens.pop(0)
+        if not token.startswith("--") or token == "--":
+            raise UsageError(f"unexpected argument '{token}': settings are --section.key VALUE")
+        key, equals, value = token[2:].partition("=")
+        if options.get(key) is False:
+            if equals:
+                raise UsageError(f"--{key} takes no value")
+            chosen[key] = True
+            continue
+        if not options.get(key) and not is_known(key):
+            _reject(key, f"flag --{key}", extra=[*options])
+        if not equals:
+            if not tokens or tokens[0].startswith("--"):
+                raise UsageError(f"--{key} needs a value")
+            value = tokens.pop(0)
+        (chosen if key in options else settings)[key] = value
+    return settings, chosen
+
+
+def read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
+    """Dotted keys from `ENGINE_SECTION__KEY=text`."""
+    found: dict[str, Any] = {}
+    for name, text in sorted(environment.items()):
+        if name.upper().startswith(ENV_PREFIX):
+            key = name[len(ENV_PREFIX) :].lower().replace("__", ".")
+            _require_known(key, f"environment variable {name}")
+            found[key] = from_text(key, text)
+    return found
+
+
+def find_config(name: str | Path | None, *, beside: Path | None = None) -> Path:
+    """A configuration file: as given, beside the configuration, or in the configs folder."""
+    wanted = Path(name or "demo.yaml")
+    places = [wanted, *([beside / wanted] if beside else []), CONFIGS / wanted]
+    for place in places:
+        if place.is_file():
+            return place.resolve()
+    known = ", ".join(sorted(f.name for f in CONFIGS.glob("*.yaml")))
+    raise UsageError(f"configuration file not found: {wanted} (shipped: {known})")
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """YAML whose only booleans are true and false: ON and NO are tickers, not switches."""
+
+
+_PlainLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+_PlainLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
+)
+
+
+def read_file(path: Path) -> dict[str, Any]:
+    """Dotted keys from a YAML file of nested sections."""
+    try:
+        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
+    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: not a readable YAML file: {reason}") from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise UsageError(f"{path}: must hold sections with keys, not a {type(tree).__name__}")
+    return dict(_flat(tree, path))
+
+
+def _flat(tree: Mapping[Any, Any], path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    sections = {key.rsplit(".", 1)[0] for key in setting_types() if "." in key}
+    sections |= {section.split(".")[0] for section in sections}
+    for name, value in tree.items():
+        key = f"{prefix}{name}"
+        if isinstance(value, dict):
+            yield from _flat(value, path, f"{key}.")
+        elif value is None and key in sections:
+            continue  # a section header with everything under it commented out
+        else:
+            yield key, value
+
+
+def _require_known(key: str, where: str) -> None:
+    if not is_known(key):
+        _reject(key, where)
+
+
+def _reject(key: str, where: str, extra: Sequence[str] = ()) -> None:
+    candidates = [*setting_types(), *extra]
+    hint = nearest(key, candidates)
+    raise UsageError(f"unknown key '{key}' ({where}); did you mean '{hint}'?")
+
+
+def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
+    tree: dict[str, Any] = {}
+    for key, value in flat.items():
+        *sections, leaf = key.split(".")
+        branch = tree
+        for section in sections:
+            branch = branch.setdefault(section, {})
+        branch[leaf] = value
+    return tree
+
+
+def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+    """The first broken rule, in one line, with the key and where its value came from."""
+    first = error.errors()[0]
+    path = [str(part) for part in first["loc"]]
+    key = next(
+        (".".join(path[:n]) for n in range(len(path), 0, -1) if is_known(".".join(path[:n]))),
+        ".".join(path),
+    )
+    rule = first["msg"].removeprefix("Value error, ")
+    where = origin.get(key)
+    given = f" (given {first['input']!r}, {where})" if where else ""
+    return f"{key}: {rule}{given}" if key and not rule.startswith(key.split(".")[0]) else rule

@@ -1,0 +1,198 @@
+"""The configuration tree: every setting, its type, its default and its rule."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+__all__ = [
+    "CostSettings",
+    "DataSettings",
+    "EvaluationSettings",
+    "ModelSettings",
+    "RunSettings",
+    "SamplingSettings",
+    "ScoringSettings",
+    "Settings",
+    "StrategySettings",
+]
+
+PositiveInt = Annotated[int, Field(ge=1)]
+NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+
+
+class Section(BaseModel):
+    """A branch of the tree: unknown keys are errors, values do not change after loading."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class RunSettings(Section):
+    """Where results go, and the seed of everything random."""
+
+    name: str = "backtest"
+    dir: Path = Path("runs")
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+
+    @field_validator("name")
+    @classmethod
+    def _one_folder(cls, name: str) -> str:
+        if not name or name in {".", ".."} or set(name) & set('/\\\0:*?"<>|'):
+            raise ValueError("must be a plain folder name")
+        return name
+
+
+class DataSettings(Section):
+    """The bars and the series they are compared with."""
+
+    source: Literal["embedded", "parquet", "csv"] = "embedded"
+    path: Path | None = None
+    universe: list[str] | None = None
+    benchmark: str | None = None
+    volatility_index: str | None = None
+    start: date | None = None
+    end: date | None = None
+    calendar: str = "XNYS"
+
+    @model_validator(mode="after")
+    def _consistent(self) -> DataSettings:
+        if self.source != "embedded" and self.path is None:
+            raise ValueError(f"data.path is required with data.source {self.source}")
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"data.start {self.start} is after data.end {self.end}")
+        return self
+
+
+class ModelSettings(Section):
+    """Which forecaster scores the windows."""
+
+    name: str = "kronos-nano"
+    tokenizer: str | None = None
+    revision: str | None = None
+    device: str = "auto"
+    profile: Literal["exact"] = "exact"
+    max_context: Annotated[int, Field(ge=2)] | None = None
+    trained_until: date | None = None
+    dependency_rope: Literal["exact", "trained"] = "exact"
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, device: str) -> str:
+        if device.split(":")[0] not in {"auto", "cpu", "cuda", "mps"}:
+            raise ValueError("must be auto, cpu, cuda or mps")
+        return device
+
+
+class SamplingSettings(Section):
+    """How tokens are drawn. temperature 0 is greedy."""
+
+    temperature: NonNegative = 1.0
+    top_k: Annotated[int, Field(ge=0)] = 0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
+    paths: PositiveInt = 1
+
+
+class ScoringSettings(Section):
+    """Windows of bars to forecasts, on Ray."""
+
+    lookback: Annotated[int, Field(ge=2)] = 128
+    horizons: list[PositiveInt] = [5, 10, 20]
+    rebalance: Literal["daily", "weekly", "monthly"] = "monthly"
+    score: Literal["terminal", "path_mean"] = "terminal"
+    sampling: SamplingSettings = SamplingSettings()
+    batch_size: Annotated[int, Field(ge=16)] = 32
+    actors: PositiveInt | None = None
+    cpus_per_actor: PositiveInt = 1
+    gpus_per_actor: NonNegative = 0.0
+    timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    max_retries: Annotated[int, Field(ge=0)] = 2
+    ray_address: str | None = None
+
+    @field_validator("horizons")
+    @classmethod
+    def _distinct(cls, horizons: list[int]) -> list[int]:
+        if not horizons:
+            raise ValueError("needs at least one horizon")
+        if len(set(horizons)) < len(horizons):
+            raise ValueError("names a horizon twice")
+        return sorted(horizons)
+
+
+class StrategySettings(BaseModel):
+    """A strategy's name and its own parameters (checked against the strategy itself)."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    name: str = "long_short_quantile"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """The parameters given besides the name."""
+        return dict(self.model_extra or {})
+
+
+class CostSettings(Section):
+    """What trading costs, in basis points of the traded value."""
+
+    round_trip_bps: NonNegative = 10.0
+    impact_coefficient: NonNegative = 50.0
+    borrow_bps_per_year: NonNegative = 50.0
+    aum: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
+
+
+class EvaluationSettings(Section):
+    """Which decision dates are judged, and by which rules."""
+
+    start: date | None = None
+    end: date | None = None
+    folds: Literal["monthly"] = "monthly"
+    embargo_sessions: Annotated[int, Field(ge=0)] | None = None
+    min_cross_section: Annotated[int, Field(ge=2)] = 10
+    top_k: PositiveInt = 10
+    trials: PositiveInt = 1
+    gates: Path = Path("gates.yaml")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> EvaluationSettings:
+        if self.start and self.end and self.start > self.end:
+            raise ValueError(f"evaluation.start {self.start} is after evaluation.end {self.end}")
+        return self
+
+
+class Settings(BaseSettings):
+    """The whole tree. Built by `engine.config.load`, which merges flags, environment and file."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+    run: RunSettings = RunSettings()
+    data: DataSettings = DataSettings()
+    model: ModelSettings = ModelSettings()
+    scoring: ScoringSettings = ScoringSettings()
+    features: list[str] = [
+        "momentum_1m",
+        "momentum_3m",
+        "momentum_6m",
+        "momentum_12m",
+        "volatility_20",
+        "volatility_60",
+    ]
+    strategy: StrategySettings = StrategySettings()
+    costs: CostSettings = CostSettings()
+    evaluation: EvaluationSettings = EvaluationSettings()
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Only what `engine.config.load` passes: it reads flags, environment and file itself,
+        because their unknown keys and text values must be handled alike."""
+        return (init_settings,)

@@ -1,0 +1,59 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+__all__ = ["replace_file", "write_frame", "write_json", "write_text"]
+
+
+def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+    """Call `write` on a file beside `path`, flush it to disk, then rename it into place.
+
+    A crash at any moment leaves the old file or the new one, never a part. Raises OSError when
+    the disk is full or the folder cannot be written; nothing is left behind then.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    beside = Path(name)
+    try:
+        write(beside)
+        with beside.open("rb") as written:
+            os.fsync(written.fileno())
+        beside.chmod(0o644)
+        beside.replace(path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """UTF-8 text."""
+    replace_file(path, lambda part: _write_text(part, text))
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Indented JSON; NaN and infinity are refused, for readers of strict JSON."""
+    text = json.dumps(content, indent=2, allow_nan=False, ensure_ascii=False, default=str)
+    write_text(path, text + "\n")
+
+
+def write_frame(path: Path, frame: pl.DataFrame) -> None:
+    """Parquet."""
+    replace_file(path, frame.write_parquet)

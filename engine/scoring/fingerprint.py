@@ -1,0 +1,33 @@
+"""One hash over everything that changes a forecast, besides the window itself."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from engine.scoring.forecaster import ForecasterSpec
+
+__all__ = ["fingerprint"]
+
+
+def fingerprint(
+    spec: ForecasterSpec, *, lookback: int, steps: int, seed: int, batch_size: int, threads: int
+) -> tuple[str, dict[str, Any]]:
+    """(sha256 hex, the content it was made of). Per-window hashes stand beside it in each shard.
+
+    `steps` is the generated length, not the list of horizons: a shorter horizon is read from a
+    longer generation. The number of actors has no place here; the threads of one have, because a
+    matrix product split over other threads may round differently.
+    """
+    content = {
+        "version": 1,
+        **spec.identity(),
+        "lookback": lookback,
+        "steps": steps,
+        "seed": seed,
+        "batch_size": batch_size,
+        "threads": threads,
+    }
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest(), content

@@ -1,0 +1,146 @@
+"""Kronos behind the forecaster interface."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from importlib import metadata
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import polars as pl
+
+from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
+from engine.errors import UsageError
+from engine.scoring.forecaster import Forecaster, WindowPanel
+from engine.scoring.statistics import step_statistics
+
+if TYPE_CHECKING:
+    from kronos import KronosPredictor
+
+__all__ = ["KronosSpec"]
+
+CLIP = 5.0
+
+
+@dataclass(frozen=True)
+class KronosSpec:
+    """A checkpoint, its device and how it samples.
+
+    `model_sha256` and `tokenizer_sha256` stand for the weights and configuration of the
+    checkpoint as the driver saw them.
+    """
+
+    name: str
+    tokenizer: str | None
+    revision: str | None
+    device: str
+    profile: str
+    max_context: int
+    dependency_rope: Literal["exact", "trained"]
+    sampling: SamplingSettings
+    batch_size: int
+    model_sha256: str
+    tokenizer_sha256: str
+
+    @classmethod
+    def from_settings(cls, model: ModelSettings, scoring: ScoringSettings) -> KronosSpec:
+        """Find the checkpoint and describe it. Raises UsageError naming what is missing."""
+        from kronos import CheckpointError, checkpoint_info
+
+        try:
+            info = checkpoint_info(
+                model.name, model.tokenizer, revision=model.revision, max_context=model.max_context
+            )
+        except CheckpointError as error:
+            raise UsageError(f"model.name: {error}") from None
+        if max(scoring.horizons) > info.max_context:
+            raise UsageError(
+                f"scoring.horizons: {max(scoring.horizons)} steps are more than the model's "
+                f"context of {info.max_context} bars"
+            )
+        return cls(
+            name=model.name,
+            tokenizer=model.tokenizer,
+            revision=model.revision,
+            device=_device(model.device, scoring.gpus_per_actor),
+            profile=model.profile,
+            max_context=info.max_context,
+            dependency_rope=model.dependency_rope,
+            sampling=scoring.sampling,
+            batch_size=scoring.batch_size,
+            model_sha256=info.model_sha256,
+            tokenizer_sha256=info.tokenizer_sha256,
+        )
+
+    def identity(self) -> dict[str, Any]:
+        """Hashes, sampling, arithmetic: everything of the model that changes a forecast."""
+        return {
+            "forecaster": "kronos",
+            "model_sha256": self.model_sha256,
+            "tokenizer_sha256": self.tokenizer_sha256,
+            "sampling": self.sampling.model_dump(),
+            "profile": self.profile,
+            "dtype": "float32",
+            "device_kind": self.device.split(":")[0],
+            "max_context": self.max_context,
+            "clip": CLIP,
+            "dependency_rope": self.dependency_rope,
+            "torch": metadata.version("torch"),
+        }
+
+    def build(self, threads: int) -> Forecaster:
+        """Load the weights onto the device, in eager mode, with the slot's threads."""
+        import torch
+
+        from kronos import load_predictor
+
+        torch.set_num_threads(threads)
+        predictor = load_predictor(
+            self.name,
+            self.tokenizer,
+            revision=self.revision,
+            device=self.device,
+            max_context=self.max_context,
+            clip=CLIP,
+            dependency_rope=self.dependency_rope,
+        )
+        return _KronosForecaster(predictor, self.sampling, self.batch_size)
+
+
+class _KronosForecaster:
+    def __init__(
+        self, predictor: KronosPredictor, sampling: SamplingSettings, batch_size: int
+    ) -> None:
+        self._predictor = predictor
+        self._sampling = sampling
+        self._batch_size = batch_size
+
+    def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
+        names = [f"{t} at {d}" for t, d in zip(panel.tickers, asof, strict=True)]
+        forecast = self._predictor.forecast(
+            panel.values,
+            panel.stamps.astype("datetime64[ns]"),
+            panel.future.astype("datetime64[ns]"),
+            T=self._sampling.temperature,
+            top_k=self._sampling.top_k,
+            top_p=self._sampling.top_p,
+            paths=self._sampling.paths,
+            seeds=[int(seed) for seed in panel.seeds],
+            batch_rows=self._batch_size,
+            names=names,
+        )
+        return step_statistics(panel.tickers, asof, forecast.last_close, forecast.close)
+
+
+def _device(wanted: str, gpus_per_actor: float) -> str:
+    """`auto` settled by the driver, once for all actors: workers must not differ."""
+    if wanted != "auto":
+        return wanted
+    if gpus_per_actor > 0:
+        return "cuda"
+    if sys.platform == "darwin":
+        import torch
+
+        return "mps" if torch.backends.mps.is_available() else "cpu"
+    return "cpu"

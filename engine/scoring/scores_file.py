@@ -1,0 +1,64 @@
+"""Scores made elsewhere: `model.name: scores:FILE` judges them and scores nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import polars as pl
+
+from engine.errors import UsageError
+from engine.scoring.scores import SCORES_SCHEMA
+
+__all__ = ["PREFIX", "read_scores"]
+
+PREFIX = "scores:"
+REQUIRED = ("asof", "ticker", "horizon", "score")
+
+
+def read_scores(name: str, horizons: Sequence[int]) -> pl.DataFrame:
+    """The scores table from a Parquet or CSV file with asof, ticker, horizon and score.
+
+    Other columns of the contract are taken when present. Scores that are null or not finite have
+    status failed. Raises UsageError naming the file and what is missing or doubled.
+    """
+    path = Path(name.removeprefix(PREFIX)).expanduser()
+    if not path.is_file():
+        raise UsageError(f"model.name: scores file not found: {path}")
+    try:
+        if path.suffix == ".csv":
+            frame = pl.read_csv(path, try_parse_dates=True)
+        else:
+            frame = pl.read_parquet(path)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"{path}: not a readable scores file: {reason}") from None
+    lacking = [column for column in REQUIRED if column not in frame.columns]
+    if lacking:
+        raise UsageError(f"{path}: missing column {', '.join(lacking)}; has {frame.columns}")
+    known = pl.Schema({n: kind for n, kind in SCORES_SCHEMA.items() if n in frame.columns})
+    try:
+        frame = frame.select(*known).cast(known)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"{path}: {str(error).splitlines()[0]}") from None
+    doubled = frame.filter(pl.struct("asof", "ticker", "horizon").is_duplicated())
+    if doubled.height:
+        asof, ticker, horizon = doubled.select(REQUIRED[:3]).row(0)
+        raise UsageError(f"{path}: two scores for {ticker} at {asof}, horizon {horizon}")
+    absent = sorted(set(horizons) - set(frame["horizon"].unique()))
+    if absent:
+        raise UsageError(f"{path}: no scores for scoring.horizons {absent}")
+    good = pl.col("score").is_finite().fill_null(value=False)
+    missing = [
+        pl.lit(None, dtype=kind).alias(name)
+        for name, kind in SCORES_SCHEMA.items()
+        if name not in frame.columns
+    ]
+    frame = frame.with_columns(missing).with_columns(
+        pl.when(good).then("score").alias("score"),
+        pl.when(good).then(pl.lit("ok")).otherwise(pl.lit("failed")).alias("status"),
+        pl.when(good).then("reason").otherwise(pl.lit("score is not finite")).alias("reason"),
+        pl.col("n_paths").fill_null(0),
+    )
+    wanted = frame.filter(pl.col("horizon").is_in(list(horizons)))
+    return wanted.select(*SCORES_SCHEMA).sort("asof", "ticker", "horizon")
