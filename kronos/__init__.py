@@ -1,0 +1,31 @@
+"""Kronos, the foundation model for candlesticks: tokenizer, transformer, predictor, checkpoints.
+
+Example
+-------
+>>> from kronos import load_predictor
+>>> predictor = load_predictor("kronos-nano", device="cpu")
+>>> predictor.max_context >= 160
+True
+"""
+
+from __future__ import annotations
+
+from kronos.checkpoint import CheckpointError
+from kronos.embeddings import time_features
+from kronos.forecast import Forecast
+from kronos.loading import CheckpointInfo, checkpoint_info, load_predictor
+from kronos.predictor import KronosPredictor
+from kronos.tokenizer import KronosTokenizer
+from kronos.transformer import Kronos
+
+__all__ = [
+    "CheckpointError",
+    "CheckpointInfo",
+    "Forecast",
+    "Kronos",
+    "KronosPredictor",
+    "KronosTokenizer",
+    "checkpoint_info",
+    "load_predictor",
+    "time_features",
+]

@@ -1,0 +1,146 @@
+"""Files of a Hub repository: from the local cache, else by download, else a quick clear failure."""
+
+from __future__ import annotations
+
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Sequence
+from pathlib import Path
+
+from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
+from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+
+__all__ = ["HubError", "cached_folder", "fetch"]
+
+
+class HubError(OSError):
+    """A Hub repository cannot be had. One line that says why and how to get it."""
+
+
+def fetch(
+    repo: str,
+    files: Sequence[str],
+    optional: Sequence[str] = (),
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+    force_download: bool = False,
+    local_files_only: bool = False,
+    token: str | bool | None = None,
+) -> Path:
+    """A local folder that holds ``files`` of ``repo`` and those of ``optional`` that exist there.
+
+    The cache is looked at first, so a checkpoint that was fetched once needs no network; a
+    moved branch is then not noticed: pass ``force_download`` or a ``revision``. Raises
+    :class:`HubError` within about a second when the Hub cannot be reached.
+    """
+    if not force_download:
+        folder = cached_folder(repo, files, revision=revision, cache_dir=cache_dir)
+        if folder is not None:
+            return folder
+    what = f"{repo}@{revision}" if revision else repo
+    if local_files_only or constants.HF_HUB_OFFLINE:
+        raise HubError(
+            f"{what} is not in the local Hub cache and offline mode is on; {advice(repo)}"
+        )
+    if not reachable(constants.ENDPOINT):
+        raise HubError(
+            f"{what} is not in the local Hub cache and {constants.ENDPOINT} cannot be reached; "
+            f"{advice(repo)}"
+        )
+    try:
+        return download(
+            repo, files, optional, revision, cache_dir=cache_dir, force=force_download, token=token
+        )
+    except (HfHubHTTPError, HFValidationError, OSError) as error:
+        reason = " ".join(str(error).split())
+        raise HubError(f"{what} cannot be fetched from {constants.ENDPOINT}: {reason}") from error
+
+
+def cached_folder(
+    repo: str,
+    files: Sequence[str],
+    *,
+    revision: str | None = None,
+    cache_dir: str | Path | None = None,
+) -> Path | None:
+    """The snapshot folder in the local cache that holds all of ``files``, or None."""
+    folder = None
+    for name in files:
+        try:
+            path = try_to_load_from_cache(repo, name, cache_dir=cache_dir, revision=revision)
+        except HFValidationError:
+            return None
+        if not isinstance(path, str):
+            return None
+        folder = Path(path).parent
+    return folder
+
+
+def download(
+    repo: str,
+    files: Sequence[str],
+    optional: Sequence[str],
+    revision: str | None,
+    *,
+    cache_dir: str | Path | None,
+    force: bool,
+    token: str | bool | None,
+) -> Path:
+    folder = None
+    for name in (*files, *optional):
+        try:
+            path = hf_hub_download(
+                repo,
+                name,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force,
+                token=token,
+            )
+        except EntryNotFoundError:
+            if name in optional:
+                continue
+            raise
+        folder = Path(path).parent
+        # Every file after the first comes from the same commit, even if the branch moves now.
+        revision = folder.name
+    assert folder is not None
+    return folder
+
+
+def reachable(endpoint: str, timeout_s: float = 1.0) -> bool:
+    """Whether anything answers HTTP at ``endpoint``, through the proxies of the environment.
+
+    The Hub client itself retries for 23 s before it gives up. Name resolution has no timeout of
+    its own, hence the thread.
+    """
+    answered = threading.Event()
+
+    def probe() -> None:
+        request = urllib.request.Request(endpoint, method="HEAD")
+        try:
+            urllib.request.urlopen(request, timeout=timeout_s).close()
+        except urllib.error.HTTPError:
+            pass
+        except urllib.error.URLError as error:
+            # The Hub client brings its own certificates; it shall judge this one.
+            if not isinstance(error.reason, ssl.SSLError):
+                return
+        except (OSError, ValueError):
+            return
+        answered.set()
+
+    thread = threading.Thread(target=probe, daemon=True)
+    thread.start()
+    thread.join(timeout_s)
+    return answered.is_set()
+
+
+def advice(repo: str) -> str:
+    return (
+        f"on a machine with network run `hf download {repo} --local-dir FOLDER`, copy FOLDER here "
+        "and give its path as the name"
+    )

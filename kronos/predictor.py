@@ -1,0 +1,332 @@
+"""From bars to forecast bars: normalise, generate, map back."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from kronos.bars import (
+    COLUMNS,
+    bars_to_array,
+    calendar_stamps,
+    check_bars,
+    check_timestamps,
+    normalise,
+)
+from kronos.devices import resolve_device
+from kronos.embeddings import time_features
+from kronos.forecast import CLOSE, Forecast
+from kronos.generation import decode_tokens, encode_windows, generate_tokens
+from kronos.sampling import Sampling, path_uniforms
+from kronos.tokenizer import KronosTokenizer
+from kronos.transformer import Kronos
+
+__all__ = ["KronosPredictor"]
+
+DependencyRope = Literal["exact", "trained"]
+
+
+class KronosPredictor:
+    """A model and its tokenizer on one device, ready to forecast.
+
+    Parameters
+    ----------
+    model, tokenizer : moved to ``device`` and set to eval mode
+    device : "auto", "cpu", "cuda", "mps" or a torch device; None keeps the model's
+    max_context : bars the model sees at most
+    clip : normalised inputs are clipped to ± this
+    dependency_rope : "exact" decodes s2 without rotation, as published results do; "trained"
+        rotates by true positions, as published models were trained
+
+    Raises ValueError for a device that is not there, a tokenizer of other bit widths than the
+    model's, or a setting outside its range.
+    """
+
+    def __init__(
+        self,
+        model: Kronos,
+        tokenizer: KronosTokenizer,
+        device: str | torch.device | None = None,
+        max_context: int = 512,
+        clip: float = 5,
+        *,
+        dependency_rope: DependencyRope = "exact",
+    ) -> None:
+        if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
+            raise ValueError(
+                f"the model has {model.s1_bits}+{model.s2_bits} bits, the tokenizer "
+                f"{tokenizer.s1_bits}+{tokenizer.s2_bits}; they do not belong together"
+            )
+        if max_context < 2:
+            raise ValueError(f"max_context is {max_context}; it must be at least 2 bars")
+        if not clip > 0:
+            raise ValueError(f"clip is {clip}; it must be above 0")
+        if dependency_rope not in ("exact", "trained"):
+            raise ValueError(f"dependency_rope is {dependency_rope!r}; use 'exact' or 'trained'")
+        self.device = next(model.parameters()).device if device is None else resolve_device(device)
+        self.model = model.to(self.device).eval()
+        self.tokenizer = tokenizer.to(self.device).eval()
+        self.max_context = max_context
+        self.clip = clip
+        self.dependency_rope = dependency_rope
+
+    def forecast(
+        self,
+        values: np.ndarray,
+        x_stamp: np.ndarray,
+        y_stamp: np.ndarray,
+        *,
+        T: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.9,
+        paths: int = 1,
+        seeds: Sequence[int] | None = None,
+        batch_rows: int | None = None,
+        names: Sequence[str] | None = None,
+        on_step: Callable[[int], None] | None = None,
+    ) -> Forecast:
+        """Sample ``paths`` futures of each window.
+
+        Parameters
+        ----------
+        values : [B, L, 6], open, high, low, close, volume, amount in price units
+        x_stamp, y_stamp : datetime64 [B, L] and [B, steps], or :func:`kronos.time_features` of
+            them, int [B, L, 5] and [B, steps, 5]
+        T, top_k, top_p : see :class:`kronos.sampling.Sampling`; T = 0 is greedy
+        seeds : one a window. The noise then belongs to (seed, path, step). None draws from torch's
+            global generator, all rows together.
+        batch_rows : run every forward on exactly this many rows (rows = windows · paths), filled
+            with copies. With seeds, or greedy, a window's result then has the same bits whichever
+            windows stand beside it.
+        names : one a window, for error messages
+        on_step : called with the number of steps done
+
+        Raises ValueError naming the series and the rule: bars that are not finite, fewer than two
+        bars, zero steps, steps beyond max_context, timestamps out of order, wrong counts.
+        """
+        values = np.asarray(values)
+        if values.ndim != 3 or values.shape[2] != len(COLUMNS):
+            raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
+        windows, length = values.shape[:2]
+        labels = [f"window {i}" for i in range(windows)] if names is None else list(names)
+        if len(labels) != windows:
+            raise ValueError(f"names has {len(labels)} entries for {windows} windows")
+        sampling = Sampling(T, top_k, top_p)
+        if paths < 1:
+            raise ValueError(f"paths is {paths}; it must be at least 1")
+        if batch_rows is not None and batch_rows < 1:
+            raise ValueError(f"batch_rows is {batch_rows}; it must be at least 1")
+        for label, window in zip(labels, values, strict=True):
+            check_bars(window, label)
+        x_features, y_features = calendar_stamps(x_stamp, y_stamp, labels, length)
+        steps = y_features.shape[1]
+        if steps > self.max_context:
+            raise ValueError(f"{steps} steps are more than max_context ({self.max_context})")
+        if windows == 0:
+            return Forecast(
+                np.empty((0, paths, steps, len(COLUMNS)), np.float32), np.empty(0, np.float32)
+            )
+        uniforms = None
+        if seeds is not None:
+            if len(seeds) != windows:
+                raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
+            uniforms = path_uniforms(seeds, paths, steps).reshape(windows * paths, steps, 2)
+        x, mean, scale = (
+            np.stack(parts)
+            for parts in zip(*(normalise(window, self.clip) for window in values), strict=True)
+        )
+        stamp = np.concatenate((x_features, y_features), axis=1)
+        generated = self._generate(
+            x, stamp, steps, paths, sampling, uniforms, batch_rows=batch_rows, on_step=on_step
+        ).reshape(windows, paths, steps, len(COLUMNS))
+        prices = generated * scale[:, None, None] + mean[:, None, None]
+        return Forecast(prices, values[:, -1, CLOSE].astype(np.float32))
+
+    @torch.inference_mode()
+    def _generate(
+        self,
+        x: np.ndarray,
+        stamp: np.ndarray,
+        steps: int,
+        paths: int,
+        sampling: Sampling,
+        uniforms: np.ndarray | None,
+        *,
+        batch_rows: int | None,
+        on_step: Callable[[int], None] | None,
+    ) -> np.ndarray:
+        """Normalised bars [B · paths, steps, 6], in chunks of ``batch_rows`` rows."""
+        windows = torch.from_numpy(x)
+        encoded = [
+            torch.stack(encode_windows(self.tokenizer, part.to(self.device)))[:, :kept]
+            for part, kept in row_chunks(windows, batch_rows)
+        ]
+        tokens = torch.cat(encoded, dim=1).repeat_interleave(paths, dim=1)
+        stamps = torch.from_numpy(stamp).repeat_interleave(paths, dim=0)
+        noise = None if uniforms is None else torch.from_numpy(uniforms)
+        bars = []
+        for rows, kept in row_chunks(torch.arange(len(stamps)), batch_rows):
+            done = generate_tokens(
+                self.model,
+                (tokens[0, rows.to(self.device)], tokens[1, rows.to(self.device)]),
+                stamps[rows].to(self.device),
+                steps=steps,
+                max_context=self.max_context,
+                sampling=sampling,
+                uniforms=None if noise is None else self._to_device(noise[rows]),
+                dependency_rope=self.dependency_rope == "trained",
+                on_step=on_step,
+            )
+            decoded = decode_tokens(self.tokenizer, done, steps=steps, max_context=self.max_context)
+            bars.append(decoded[:kept].float().cpu())
+        return torch.cat(bars).numpy()
+
+    def _to_device(self, noise: Tensor) -> Tensor:
+        # MPS has no float64.
+        return (noise.float() if self.device.type == "mps" else noise).to(self.device)
+
+    def predict(
+        self,
+        df: pd.DataFrame,
+        x_timestamp: Any,
+        y_timestamp: Any,
+        pred_len: int,
+        T: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.9,
+        sample_count: int = 1,
+        verbose: bool = True,
+    ) -> pd.DataFrame:
+        """Forecast one series: the mean over ``sample_count`` paths, indexed by ``y_timestamp``.
+
+        Parameters
+        ----------
+        df : bars, columns open, high, low, close and optionally volume, amount
+        x_timestamp, y_timestamp : of the bars, and of the ``pred_len`` bars to forecast
+        verbose : show the progress on stderr
+
+        Raises ValueError naming the rule that the input breaks.
+        """
+        return self._predict(
+            [df],
+            [x_timestamp],
+            [y_timestamp],
+            pred_len,
+            T,
+            top_k,
+            top_p,
+            sample_count,
+            verbose,
+            names=["bars"],
+        )[0]
+
+    def predict_batch(
+        self,
+        df_list: Sequence[pd.DataFrame],
+        x_timestamp_list: Sequence[Any],
+        y_timestamp_list: Sequence[Any],
+        pred_len: int,
+        T: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 0.9,
+        sample_count: int = 1,
+        verbose: bool = True,
+    ) -> list[pd.DataFrame]:
+        """:meth:`predict` for many series. Series of equal length run together; any mix is fine."""
+        names = [f"series {i}" for i in range(len(df_list))]
+        return self._predict(
+            df_list,
+            x_timestamp_list,
+            y_timestamp_list,
+            pred_len,
+            T,
+            top_k,
+            top_p,
+            sample_count,
+            verbose,
+            names=names,
+        )
+
+    def _predict(
+        self,
+        frames: Sequence[pd.DataFrame],
+        x_timestamps: Sequence[Any],
+        y_timestamps: Sequence[Any],
+        pred_len: int,
+        T: float,
+        top_k: int,
+        top_p: float,
+        sample_count: int,
+        verbose: bool,
+        *,
+        names: list[str],
+    ) -> list[pd.DataFrame]:
+        if not len(frames) == len(x_timestamps) == len(y_timestamps):
+            raise ValueError(
+                f"{len(frames)} frames, {len(x_timestamps)} x_timestamps and {len(y_timestamps)} "
+                "y_timestamps; each series needs one of each"
+            )
+        if pred_len < 1:
+            raise ValueError(f"pred_len is {pred_len}; a forecast needs at least 1 step")
+        values, contexts, futures = [], [], []
+        for name, frame, x, y in zip(names, frames, x_timestamps, y_timestamps, strict=True):
+            bars = bars_to_array(frame, name)
+            check_bars(bars, name)
+            context, future = pd.DatetimeIndex(x), pd.DatetimeIndex(y)
+            for which, index, count in (
+                ("x_timestamp", context, len(bars)),
+                ("y_timestamp", future, pred_len),
+            ):
+                if len(index) != count:
+                    raise ValueError(f"{name}: {which} has {len(index)} entries, {count} needed")
+            check_timestamps(context, future, name)
+            values.append(bars)
+            contexts.append(context)
+            futures.append(future)
+        by_length: dict[int, list[int]] = {}
+        for i, bars in enumerate(values):
+            by_length.setdefault(len(bars), []).append(i)
+        results: dict[int, pd.DataFrame] = {}
+        for members in by_length.values():
+            forecast = self.forecast(
+                np.stack([values[i] for i in members]),
+                np.stack([time_features(contexts[i]) for i in members]),
+                np.stack([time_features(futures[i]) for i in members]),
+                T=T,
+                top_k=top_k,
+                top_p=top_p,
+                paths=sample_count,
+                names=[names[i] for i in members],
+                on_step=progress(pred_len) if verbose else None,
+            )
+            for i, mean in zip(members, forecast.mean, strict=True):
+                results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=futures[i])
+        return [results[i] for i in range(len(frames))]
+
+
+def row_chunks(rows: Tensor, size: int | None) -> list[tuple[Tensor, int]]:
+    """(rows, how many of them count): all at once, or ``size`` a chunk, short ones filled up."""
+    if size is None:
+        return [(rows, len(rows))]
+    chunks = []
+    for part in rows.split(size):
+        filler = part[:1].expand(size - len(part), *part.shape[1:])
+        chunks.append((torch.cat((part, filler)), len(part)))
+    return chunks
+
+
+def progress(steps: int) -> Callable[[int], None]:
+    """A counter on stderr."""
+
+    def show(done: int) -> None:
+        end = "\n" if done == steps else ""
+        sys.stderr.write(f"\rforecast step {done}/{steps}{end}")
+        sys.stderr.flush()
+
+    return show

@@ -1,0 +1,101 @@
+"""From logits to token ids.
+
+Two sources of randomness:
+
+- torch's global generator, drawn in the order of published implementations, so that a seeded
+  call gives their tokens;
+- uniforms that belong to (seed, path, step), so that a window's sample depends neither on its
+  batch companions nor on the number of paths or steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+__all__ = ["Sampling", "filter_logits", "path_uniforms", "sample"]
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How the next token is chosen.
+
+    T : temperature ≥ 0; 0 is greedy.
+    top_k : keep the k most likely tokens and every tie with the k-th; 0 keeps all.
+    top_p : keep the most likely tokens up to and including the one that brings their probability
+        above this; in (0, 1]. Ignored when top_k > 0, as published implementations do.
+    """
+
+    T: float = 1.0
+    top_k: int = 0
+    top_p: float = 0.9
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.T) and self.T >= 0):
+            raise ValueError(f"T is {self.T}; a temperature must be a finite number ≥ 0")
+        if self.top_k < 0 or int(self.top_k) != self.top_k:
+            raise ValueError(f"top_k is {self.top_k}; it must be a whole number ≥ 0 (0 keeps all)")
+        if not 0 < self.top_p <= 1:
+            raise ValueError(f"top_p is {self.top_p}; it must lie in (0, 1] (1 keeps all)")
+
+
+def filter_logits(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
+    """``logits`` [B, V] with the tokens that may not be drawn at -inf."""
+    if top_k > 0:
+        kth = logits.topk(min(top_k, logits.shape[-1]), dim=-1).values[:, -1:]
+        return logits.masked_fill(logits < kth, -torch.inf)
+    if top_p < 1:
+        ordered, order = logits.sort(dim=-1, descending=True)
+        above = ordered.softmax(dim=-1).cumsum(dim=-1) > top_p
+        # Shifted by one: the first token above the threshold stays.
+        above = torch.cat((torch.zeros_like(above[:, :1]), above[:, :-1]), dim=-1)
+        return logits.masked_fill(torch.zeros_like(above).scatter(1, order, above), -torch.inf)
+    return logits
+
+
+def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor | None = None) -> Tensor:
+    """One token id [B] a row of ``logits`` [B, V].
+
+    ``uniforms`` [B] in [0, 1) choose by the inverse distribution function; without them one
+    ``torch.multinomial`` is drawn.
+    """
+    if sampling.T == 0 or (sampling.top_k == 1 and uniforms is not None):
+        return logits.argmax(dim=-1)
+    kept = filter_logits(logits / sampling.T, top_k=sampling.top_k, top_p=sampling.top_p)
+    probabilities = kept.softmax(dim=-1)
+    if uniforms is None:
+        return torch.multinomial(probabilities, 1).squeeze(-1)
+    return inverse_cdf(probabilities, uniforms)
+
+
+def inverse_cdf(probabilities: Tensor, uniforms: Tensor) -> Tensor:
+    """The first token whose cumulative probability exceeds the row's uniform."""
+    wide = torch.float32 if probabilities.device.type == "mps" else torch.float64
+    cdf = probabilities.to(wide).cumsum(dim=-1)
+    total = cdf[:, -1:]
+    # Strictly below the total, so that the token found has a positive probability.
+    target = torch.minimum(
+        uniforms.to(wide).unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total))
+    )
+    return torch.searchsorted(cdf, target, right=True).squeeze(-1)
+
+
+def path_uniforms(seeds: Sequence[int], paths: int, steps: int) -> np.ndarray:
+    """Uniforms in [0, 1): float64 [len(seeds), paths, steps, 2], the last axis for s1 and s2.
+
+    Philox keyed by (seed, path), two draws a step (Salmon et al., 2011): entry (i, p, t) depends
+    on seeds[i], p and t alone. Raises ValueError for a seed outside [0, 2^64).
+    """
+    noise = np.empty((len(seeds), paths, steps, 2))
+    for i, seed in enumerate(seeds):
+        if not 0 <= int(seed) < 2**64:
+            raise ValueError(f"seeds[{i}] is {seed}; a seed must lie in [0, 2^64)")
+        for path in range(paths):
+            key = np.array([int(seed), path], dtype=np.uint64)
+            stream = np.random.Generator(np.random.Philox(key=key))
+            noise[i, path] = stream.random((steps, 2))
+    return noise
