@@ -13,7 +13,7 @@ from pydantic import BaseModel
 
 from engine.config.settings import Settings, StrategySettings
 
-__all__ = ["from_text", "is_known", "nearest", "setting_types"]
+__all__ = ["describe_settings", "from_text", "is_known", "nearest", "setting_types"]
 
 
 def setting_types(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, Any]:
@@ -80,3 +80,36 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     if origin in (typing.Union, types.UnionType):
         return tuple(a for arg in typing.get_args(annotation) for a in _alternatives(arg))
     return (annotation,)
+
+
+def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """One line a setting: flag, type, default."""
+    lines = []
+    for name, field in model.model_fields.items():
+        annotation, default = field.annotation, field.default
+        if isinstance(annotation, type) and issubclass(annotation, StrategySettings):
+            lines.append(f"--{prefix}{name}.name text (default: {default.name})")
+            lines.append(f"--{prefix}{name}.PARAMETER value of the strategy's own")
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            lines += describe_settings(annotation, f"{prefix}{name}.")
+        else:
+            shown = "null" if default is None else default
+            if isinstance(default, list):
+                shown = ",".join(map(str, default))
+            lines.append(f"--{prefix}{name} {_kind(annotation)} (default: {shown})")
+    return lines
+
+
+def _kind(annotation: Any) -> str:
+    names = {str: "text", int: "integer", float: "number", bool: "true|false"}
+    kinds = []
+    for kind in _alternatives(annotation):
+        if kind is type(None):
+            kinds.append("null")
+        elif typing.get_origin(kind) is typing.Literal:
+            kinds.append("|".join(map(str, typing.get_args(kind))))
+        elif typing.get_origin(kind) is list:
+            kinds.append(f"list of {_kind(typing.get_args(kind)[0])}")
+        else:
+            kinds.append(names.get(kind, kind.__name__.lower()))
+    return "|".join(kinds)

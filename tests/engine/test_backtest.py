@@ -186,7 +186,8 @@ def test_scores_of_anybody_are_judged(backtest, bars, tmp_path):
         a["horizons"]["20"]["rank_ic_mean"]
     )
     reasons = [reason for gate in read(theirs, "gates.json")["gates"] for reason in gate["reasons"]]
-    assert any("training period unknown" in reason for reason in reasons)
+    assert all("training period unknown" in reason for reason in reasons)
+    assert len(reasons) == 3
 
 
 def test_the_training_period_is_kept_apart(backtest):
@@ -256,7 +257,8 @@ def test_require_gates_is_for_automation(backtest):
         (["--strategy.quantle", "0.1"], r"strategy\.quantle|quantile"),
         (["--model.name", "./no/such/folder"], r"no/such/folder"),
         (["--model.name", "scores:nowhere.csv"], r"nowhere\.csv"),
-        (["--model.name", "kronos-nano", "--model.device", "cuda"], r"cuda"),
+        (["--model.name", "kronos-nano", "--model.device", "cuda"], r"model\.device: cuda needs scoring\.gpus_per_actor"),
+        (["--model.name", "kronos-nano", "--model.device", "mps"], r"model\.device.*mps"),
         (["--scoring.horizons", "5,9000", "--model.name", "kronos-nano"], r"9000"),
         (["--evaluation.gates", "nowhere.yaml"], r"nowhere\.yaml"),
     ],
