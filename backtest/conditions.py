@@ -1,6 +1,6 @@
 """One figure against one threshold, and how conditions combine.
 
-A condition passes when its 95 % interval lies wholly on the good side of the threshold, fails when
+A condition passes when its 95% interval lies wholly on the good side of the threshold, fails when
 wholly on the bad side, and is inconclusive otherwise or when it cannot be computed.
 """
 
@@ -136,21 +136,20 @@ def point(
 def at_least(k: int, parts: Sequence[Condition], *, what: str) -> list[Condition]:
     """The condition "at least k of the parts pass", followed by the parts.
 
-    PASS if k pass; FAIL if fewer than k are not FAIL; else INCONCLUSIVE. With fewer than k parts it
-    cannot be met or refuted and is INCONCLUSIVE.
+    PASS if k pass; FAIL if fewer than k are not FAIL (so also with fewer than k parts); else
+    INCONCLUSIVE.
     """
     noun = "horizon" if k == 1 else "horizons"
     name = f"{what} on at least {k} {noun}"
     passed = sum(part.verdict == PASS for part in parts)
     possible = sum(part.verdict != FAIL for part in parts)
     sentence = f"{what} passes on {passed} of {len(parts)} horizons; {k} must."
-    if len(parts) < k:
-        verdict = INCONCLUSIVE
-        sentence = f"{what} must pass on {k} horizons and {len(parts)} can be judged."
-    elif passed >= k:
+    if passed >= k:
         verdict = PASS
     else:
         verdict = FAIL if possible < k else INCONCLUSIVE
+    if len(parts) < k:
+        sentence = f"{what} must pass on {k} horizons and the run has {len(parts)}."
     whole = Condition(name, verdict, float(passed), None, float(k), (sentence,))
     return [whole, *(replace(part, part_of=name) for part in parts)]
 
@@ -158,12 +157,14 @@ def at_least(k: int, parts: Sequence[Condition], *, what: str) -> list[Condition
 def no_regime_below_zero(rows: Sequence[dict[str, Any]]) -> Condition:
     """No judged regime slice has an interval wholly below 0; one that contains 0 does not count.
 
-    Takes rows of :func:`backtest.regimes.regime_table`. INCONCLUSIVE where no slice is judged.
+    Takes rows of :func:`backtest.regimes.regime_table`. Thin slices are not judged; where all
+    are thin, nothing counts against the score.
     """
     name = "no regime with RankIC wholly below 0"
     judged = [row for row in rows if not row["thin"] and row["ci95"] is not None]
     if not judged:
-        return undecided(name, "No regime has enough dates and names to be judged.", threshold=0.0)
+        sentence = "No regime has enough dates and names to be judged, so none counts against it."
+        return Condition(name, PASS, 0.0, None, 0.0, (sentence,))
     lost = [row for row in judged if row["ci95"][1] < 0]
     if not lost:
         sentence = f"None of {len(judged)} judged regime slices has an interval wholly below 0."
@@ -177,4 +178,4 @@ def no_regime_below_zero(rows: Sequence[dict[str, Any]]) -> Condition:
 
 
 def _with_interval(value: float, interval: list[float]) -> str:
-    return f"{value:.4f} (95 % interval {interval[0]:.4f} to {interval[1]:.4f})"
+    return f"{value:.4f} (95% interval {interval[0]:.4f} to {interval[1]:.4f})"

@@ -35,8 +35,9 @@ __all__ = ["GateRules", "TrainingPeriod", "evaluate_gates", "ml_threshold", "par
 TrainingPeriod = Literal["known", "unknown", "none"]
 Gate = dict[str, Any]
 
+_NO_BASELINE = "no baseline in this run"
 _UNKNOWN = (
-    "Training period unknown: no date can be called out of sample. Set model.trained_until to the"
+    "training period unknown: no date can be called out of sample. Set model.trained_until to the"
     " last date the model was trained or selected on."
 )
 
@@ -173,7 +174,7 @@ def _machine_learning(
         paired = _paired(judgement, baseline, int(key))
         shortage = _shortage(key, {**figures, "n_dates": paired.height}, rules)
         if not paired.height:
-            parts.append(undecided(name, "No baseline in this run."))
+            parts.append(undecided(name, _NO_BASELINE))
             continue
         reached = float(paired["baseline"].mean())  # type: ignore[arg-type]
         threshold = ml_threshold(reached, rules)
@@ -205,7 +206,7 @@ def _machine_learning(
         )
     whole, *parts = at_least(rules.ml.horizons, parts, what="RankIC ≥ LightGBM threshold")
     if not numbers["threshold"]:
-        whole = replace(whole, reasons=("No baseline in this run.",))
+        whole = replace(whole, reasons=(_NO_BASELINE,))
     return numbers, [whole, *parts]
 
 
@@ -304,7 +305,8 @@ def _form(name: str, numbers: dict[str, Any], conditions: list[Condition]) -> Ga
 def _hold(gate: Gate, reason: str) -> Gate:
     """The gate with its numbers shown and nothing decided, for one reason before all others."""
     conditions = [{**item, "verdict": INCONCLUSIVE} for item in gate["conditions"]]
-    return {**gate, "verdict": INCONCLUSIVE, "conditions": conditions, "reasons": [reason]}
+    reasons = [reason, *(other for other in gate["reasons"] if other == _NO_BASELINE)]
+    return {**gate, "verdict": INCONCLUSIVE, "conditions": conditions, "reasons": reasons}
 
 
 def _shortage_everywhere(judgement: Judgement, rules: GateRules) -> str | None:

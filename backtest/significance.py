@@ -79,7 +79,7 @@ def newey_west_error(values: ArrayLike, *, lag: int) -> float:
 
 
 def mean_interval(values: ArrayLike, *, horizon: int, spacing: float) -> MeanInterval:
-    """Mean with a 95 % fixed-b interval (Lazarus, Lewis, Stock and Watson, 2018).
+    """Mean with a 95% fixed-b interval (Lazarus, Lewis, Stock and Watson, 2018).
 
     Newey–West error at the lag of :func:`hac_lag` and Student-t quantiles with
     max(2, n/(1.5 L)) degrees of freedom.
@@ -132,7 +132,7 @@ def bootstrap_interval(
     seed: int,
     statistic: str = "mean",
 ) -> list[float] | None:
-    """[lo, hi]: 95 % percentile interval of a stationary bootstrap (Politis and Romano, 1994).
+    """[lo, hi]: 95% percentile interval of a stationary bootstrap (Politis and Romano, 1994).
 
     Mean block max(2⌈h/s⌉, optimal block of Patton, Politis and White, 2009), at most n.
     ``statistic`` is ``mean`` or ``median``. None with fewer than two values; [v, v] for a series

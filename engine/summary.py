@@ -45,7 +45,7 @@ def _horizons(metrics: dict[str, Any]) -> Table:
     until = metrics["run"]["trained_until"]
     after = f", dates after {until} (the model's training period)" if until else ""
     table = Table(title=f"Out of sample{after}", title_justify="left")
-    headings = ("horizon", "dates", "names", "RankIC", "95 % interval", "t", "net excess", "churn")
+    headings = ("horizon", "dates", "names", "RankIC", "95% interval", "t", "net excess", "churn")
     for heading in headings:
         table.add_column(heading, justify="right")
     for horizon, found in metrics["horizons"].items():
@@ -95,7 +95,11 @@ def _work(console: Console, done: Backtest) -> None:
 
 
 def _number(value: float | None, form: str) -> str:
-    return "n/a" if value is None else format(value, form)
+    if value is None:
+        return "n/a"
+    shown = format(value, form)
+    # A rounded -0.00 is no loss.
+    return shown.replace("-", "+") if set(shown) <= set("-0.%") else shown
 
 
 def _interval(bounds: Sequence[float] | None, form: str) -> str:

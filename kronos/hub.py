@@ -10,7 +10,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 
 __all__ = ["HubError", "cached_folder", "fetch"]
 
@@ -54,7 +58,7 @@ def fetch(
         return download(
             repo, files, optional, revision, cache_dir=cache_dir, force=force_download, token=token
         )
-    except (HfHubHTTPError, HFValidationError, OSError) as error:
+    except Exception as error:
         reason = " ".join(str(error).split())
         raise HubError(f"{what} cannot be fetched from {constants.ENDPOINT}: {reason}") from error
 
@@ -100,8 +104,9 @@ def download(
                 force_download=force,
                 token=token,
             )
-        except EntryNotFoundError:
-            if name in optional:
+        except EntryNotFoundError as error:
+            # The local kind says that the network failed, not that the file is not there.
+            if name in optional and not isinstance(error, LocalEntryNotFoundError):
                 continue
             raise
         folder = Path(path).parent
@@ -120,8 +125,8 @@ def reachable(endpoint: str, timeout_s: float = 1.0) -> bool:
     answered = threading.Event()
 
     def probe() -> None:
-        request = urllib.request.Request(endpoint, method="HEAD")
         try:
+            request = urllib.request.Request(endpoint, method="HEAD")
             urllib.request.urlopen(request, timeout=timeout_s).close()
         except urllib.error.HTTPError:
             pass

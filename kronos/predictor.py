@@ -9,20 +9,12 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
-from kronos.bars import (
-    COLUMNS,
-    bars_to_array,
-    calendar_stamps,
-    check_bars,
-    check_timestamps,
-    normalise,
-)
+from kronos.bars import COLUMNS, calendar_stamps, check_bars, normalise, read_series
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
 from kronos.forecast import CLOSE, Forecast
-from kronos.generation import decode_tokens, encode_windows, generate_tokens
+from kronos.generation import Generation, generate_bars
 from kronos.sampling import Sampling, path_uniforms
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
@@ -88,6 +80,7 @@ class KronosPredictor:
         paths: int = 1,
         seeds: Sequence[int] | None = None,
         batch_rows: int | None = None,
+        cache: bool = True,
         names: Sequence[str] | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Forecast:
@@ -104,6 +97,8 @@ class KronosPredictor:
         batch_rows : run every forward on exactly this many rows (rows = windows · paths), filled
             with copies. With seeds, or greedy, a window's result then has the same bits whichever
             windows stand beside it.
+        cache : keep keys and values where that is exact (context + steps - 1 within max_context);
+            False runs over the whole context at each step
         names : one a window, for error messages
         on_step : called with the number of steps done
 
@@ -142,9 +137,17 @@ class KronosPredictor:
             for parts in zip(*(normalise(window, self.clip) for window in values), strict=True)
         )
         stamp = np.concatenate((x_features, y_features), axis=1)
-        generated = self._generate(
-            x, stamp, steps, paths, sampling, uniforms, batch_rows=batch_rows, on_step=on_step
-        ).reshape(windows, paths, steps, len(COLUMNS))
+        generation = Generation(
+            steps=steps,
+            max_context=self.max_context,
+            sampling=sampling,
+            paths=paths,
+            batch_rows=batch_rows,
+            dependency_rope=self.dependency_rope == "trained",
+            cache=cache,
+        )
+        generated = self._generate(x, stamp, generation, uniforms, on_step)
+        generated = generated.reshape(windows, paths, steps, len(COLUMNS))
         prices = generated * scale[:, None, None] + mean[:, None, None]
         return Forecast(prices, values[:, -1, CLOSE].astype(np.float32))
 
@@ -153,43 +156,26 @@ class KronosPredictor:
         self,
         x: np.ndarray,
         stamp: np.ndarray,
-        steps: int,
-        paths: int,
-        sampling: Sampling,
+        generation: Generation,
         uniforms: np.ndarray | None,
-        *,
-        batch_rows: int | None,
         on_step: Callable[[int], None] | None,
     ) -> np.ndarray:
-        """Normalised bars [B · paths, steps, 6], in chunks of ``batch_rows`` rows."""
-        windows = torch.from_numpy(x)
-        encoded = [
-            torch.stack(encode_windows(self.tokenizer, part.to(self.device)))[:, :kept]
-            for part, kept in row_chunks(windows, batch_rows)
-        ]
-        tokens = torch.cat(encoded, dim=1).repeat_interleave(paths, dim=1)
-        stamps = torch.from_numpy(stamp).repeat_interleave(paths, dim=0)
-        noise = None if uniforms is None else torch.from_numpy(uniforms)
-        bars = []
-        for rows, kept in row_chunks(torch.arange(len(stamps)), batch_rows):
-            done = generate_tokens(
-                self.model,
-                (tokens[0, rows.to(self.device)], tokens[1, rows.to(self.device)]),
-                stamps[rows].to(self.device),
-                steps=steps,
-                max_context=self.max_context,
-                sampling=sampling,
-                uniforms=None if noise is None else self._to_device(noise[rows]),
-                dependency_rope=self.dependency_rope == "trained",
-                on_step=on_step,
-            )
-            decoded = decode_tokens(self.tokenizer, done, steps=steps, max_context=self.max_context)
-            bars.append(decoded[:kept].float().cpu())
-        return torch.cat(bars).numpy()
-
-    def _to_device(self, noise: Tensor) -> Tensor:
-        # MPS has no float64.
-        return (noise.float() if self.device.type == "mps" else noise).to(self.device)
+        """Normalised bars [B · paths, steps, 6]."""
+        noise = None
+        if uniforms is not None:
+            # MPS has no float64.
+            kind = torch.float32 if self.device.type == "mps" else torch.float64
+            noise = torch.from_numpy(uniforms).to(self.device, kind)
+        bars = generate_bars(
+            self.model,
+            self.tokenizer,
+            torch.from_numpy(x).to(self.device),
+            torch.from_numpy(stamp).to(self.device),
+            generation,
+            uniforms=noise,
+            on_step=on_step,
+        )
+        return bars.float().cpu().numpy()
 
     def predict(
         self,
@@ -274,30 +260,20 @@ class KronosPredictor:
             )
         if pred_len < 1:
             raise ValueError(f"pred_len is {pred_len}; a forecast needs at least 1 step")
-        values, contexts, futures = [], [], []
-        for name, frame, x, y in zip(names, frames, x_timestamps, y_timestamps, strict=True):
-            bars = bars_to_array(frame, name)
-            check_bars(bars, name)
-            context, future = pd.DatetimeIndex(x), pd.DatetimeIndex(y)
-            for which, index, count in (
-                ("x_timestamp", context, len(bars)),
-                ("y_timestamp", future, pred_len),
-            ):
-                if len(index) != count:
-                    raise ValueError(f"{name}: {which} has {len(index)} entries, {count} needed")
-            check_timestamps(context, future, name)
-            values.append(bars)
-            contexts.append(context)
-            futures.append(future)
+        series = [
+            read_series(frame, x, y, pred_len, name)
+            for frame, x, y, name in zip(frames, x_timestamps, y_timestamps, names, strict=True)
+        ]
         by_length: dict[int, list[int]] = {}
-        for i, bars in enumerate(values):
+        for i, (bars, _, _) in enumerate(series):
             by_length.setdefault(len(bars), []).append(i)
         results: dict[int, pd.DataFrame] = {}
         for members in by_length.values():
+            values, contexts, futures = zip(*(series[i] for i in members), strict=True)
             forecast = self.forecast(
-                np.stack([values[i] for i in members]),
-                np.stack([time_features(contexts[i]) for i in members]),
-                np.stack([time_features(futures[i]) for i in members]),
+                np.stack(values),
+                np.stack([time_features(index) for index in contexts]),
+                np.stack([time_features(index) for index in futures]),
                 T=T,
                 top_k=top_k,
                 top_p=top_p,
@@ -305,20 +281,9 @@ class KronosPredictor:
                 names=[names[i] for i in members],
                 on_step=progress(pred_len) if verbose else None,
             )
-            for i, mean in zip(members, forecast.mean, strict=True):
-                results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=futures[i])
+            for i, mean, index in zip(members, forecast.mean, futures, strict=True):
+                results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=index)
         return [results[i] for i in range(len(frames))]
-
-
-def row_chunks(rows: Tensor, size: int | None) -> list[tuple[Tensor, int]]:
-    """(rows, how many of them count): all at once, or ``size`` a chunk, short ones filled up."""
-    if size is None:
-        return [(rows, len(rows))]
-    chunks = []
-    for part in rows.split(size):
-        filler = part[:1].expand(size - len(part), *part.shape[1:])
-        chunks.append((torch.cat((part, filler)), len(part)))
-    return chunks
 
 
 def progress(steps: int) -> Callable[[int], None]:

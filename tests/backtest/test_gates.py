@@ -133,8 +133,8 @@ def test_factor_gate(changes, verdict):
 
 def test_one_horizon_cannot_meet_two():
     found = gate("factor", judgement(horizons=("20",)))
-    assert found["verdict"] == "INCONCLUSIVE"
-    assert found["reasons"][0] == "RankIC ≥ 0.02 must pass on 2 horizons and 1 can be judged."
+    assert found["verdict"] == "FAIL"
+    assert found["reasons"][0] == "RankIC ≥ 0.02 must pass on 2 horizons and the run has 1."
 
 
 def test_next_open_is_remarked_only_where_it_changes_the_gate():
@@ -171,7 +171,7 @@ def test_ml_gate(baseline, verdict, threshold):
     found = gate("ml", judgement(), baseline=baseline)
     assert found["verdict"] == verdict
     if threshold is None:
-        assert found["reasons"][0] == "No baseline in this run."
+        assert found["reasons"][0] == "no baseline in this run"
     else:
         assert found["numbers"]["threshold"]["20"] == pytest.approx(threshold)
         assert found["numbers"]["difference"]["20"] == pytest.approx(0.08 - threshold)
@@ -225,7 +225,7 @@ LOSS = {"net_excess_mean": -0.01, "net_excess_ci95": [-0.02, -0.001]}
         ({"regimes": (BULL | {"ci95": [-0.2, -0.01]},)}, "FAIL"),
         ({"regimes": (BULL | {"ci95": [-0.2, 0.01]},)}, "PASS"),
         ({"regimes": (BULL, BULL | {"ci95": [-0.2, -0.01], "thin": True})}, "PASS"),
-        ({"regimes": ()}, "INCONCLUSIVE"),
+        ({"regimes": ()}, "PASS"),
     ],
 )
 def test_practical_gate(arguments, verdict):
@@ -245,7 +245,7 @@ def test_unknown_training_period_decides_nothing(name):
         found = gate(name, judged, training="unknown", baseline=lightgbm(0.06))
         assert found["verdict"] == "INCONCLUSIVE"
         assert {item["verdict"] for item in found["conditions"]} == {"INCONCLUSIVE"}
-        assert found["reasons"][0].startswith("Training period unknown")
+        assert found["reasons"][0].startswith("training period unknown")
     assert gate(name, judgement(), training="none", baseline=lightgbm(0.06))["verdict"] == "PASS"
 
 

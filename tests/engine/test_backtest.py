@@ -182,9 +182,7 @@ def test_scores_of_anybody_are_judged(backtest, bars, tmp_path):
     code, theirs, _ = backtest("--model.name", f"scores:{path}", name="theirs")
     assert code == 0
     a, b = read(mine, "metrics.json"), read(theirs, "metrics.json")
-    assert b["horizons"]["20"]["rank_ic_mean"] == pytest.approx(
-        a["horizons"]["20"]["rank_ic_mean"]
-    )
+    assert b["horizons"]["20"]["rank_ic_mean"] == pytest.approx(a["horizons"]["20"]["rank_ic_mean"])
     reasons = [reason for gate in read(theirs, "gates.json")["gates"] for reason in gate["reasons"]]
     assert all("training period unknown" in reason for reason in reasons)
     assert len(reasons) == 3

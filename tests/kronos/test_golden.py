@@ -9,7 +9,7 @@ import torch
 from kronos_golden import Golden, relative_error
 
 from kronos import KronosPredictor
-from kronos.generation import decode_tokens, encode_windows, generate_tokens
+from kronos.generation import Generation, generate_bars
 from kronos.sampling import Sampling
 
 TOLERANCE = 1e-5
@@ -72,25 +72,23 @@ def test_step_decoding(golden: Golden) -> None:
     assert relative_error(model.next_s2_logits(hidden, s1), want) < TOLERANCE
 
 
+@pytest.mark.parametrize("cache", [False, True])
 @pytest.mark.parametrize("case", CASES)
 @torch.inference_mode()
-def test_generation(golden: Golden, case: str) -> None:
+def test_generation(golden: Golden, case: str, cache: bool) -> None:
     facts = golden.facts["cases"][case]
-    steps, paths, context = facts["pred_len"], facts["sample_count"], facts["max_context"]
-    tokenizer = golden.tokenizer()
-    stamp = torch.cat((golden.stamp("x_stamp"), golden.stamp("y_stamp")[:, :steps]), dim=1)
-    s1, s2 = encode_windows(tokenizer, golden.tensor("x"))
-    model = golden.model()
-    torch.manual_seed(facts["torch_seed"])
-    tokens = generate_tokens(
-        model,
-        (s1.repeat_interleave(paths, 0), s2.repeat_interleave(paths, 0)),
-        stamp.repeat_interleave(paths, 0),
+    steps, paths = facts["pred_len"], facts["sample_count"]
+    model, tokenizer = golden.model(), golden.tokenizer()
+    generation = Generation(
         steps=steps,
-        max_context=context,
+        max_context=facts["max_context"],
         sampling=Sampling(facts["T"], facts["top_k"], facts["top_p"]),
+        paths=paths,
+        cache=cache,
     )
-    bars = decode_tokens(tokenizer, tokens, steps=steps, max_context=context)
+    stamp = torch.cat((golden.stamp("x_stamp"), golden.stamp("y_stamp")[:, :steps]), dim=1)
+    torch.manual_seed(facts["torch_seed"])
+    bars = generate_bars(model, tokenizer, golden.tensor("x"), stamp, generation)
     mean = bars.unflatten(0, (-1, paths)).mean(dim=1)
     assert relative_error(mean, golden.tensors[f"gen_{case}"]) < TOLERANCE
 
