@@ -291,6 +291,7 @@ def _metrics(
         **judged.metrics,
         "in_training": training,
         "drops": _drops(prepared.market, scored, panel),
+        "flags": _flags(panel, judged, before),
     }
 
 
@@ -305,6 +306,23 @@ def _drops(market: Market, scored: Scored, panel: pl.DataFrame) -> dict[str, int
         "label missing": panel.filter(ok & pl.col("mature") & pl.col("label").is_null()).height,
     }
     return {reason: n for reason, n in counts.items() if n}
+
+
+FLAGS = {
+    "delisted": "positions sold at the last price after ten sessions without a bar",
+    "no_open": "orders that lapsed: no open on the fill session",
+    "ruined": "portfolios that lost everything",
+}
+
+
+def _flags(panel: pl.DataFrame, judged: Judgement, before: Judgement | None) -> dict[str, int]:
+    """What was kept although something about it is unusual."""
+    labels = panel.drop_nulls("label_flag")["label_flag"].value_counts().sort("label_flag")
+    counts = {f"labels with flag '{flag}'": n for flag, n in labels.iter_rows()}
+    for part in (judged, before):
+        for flag in part.flags["flag"] if part else ():
+            counts[FLAGS[flag]] = counts.get(FLAGS[flag], 0) + 1
+    return counts
 
 
 def _manifest(

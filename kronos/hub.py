@@ -45,15 +45,11 @@ def fetch(
         if folder is not None:
             return folder
     what = f"{repo}@{revision}" if revision else repo
+    absent = f"{what} is neither a folder nor in the local Hub cache"
     if local_files_only or constants.HF_HUB_OFFLINE:
-        raise HubError(
-            f"{what} is not in the local Hub cache and offline mode is on; {advice(repo)}"
-        )
+        raise HubError(f"{absent}, and offline mode is on; {advice(repo)}")
     if not reachable(constants.ENDPOINT):
-        raise HubError(
-            f"{what} is not in the local Hub cache and {constants.ENDPOINT} cannot be reached; "
-            f"{advice(repo)}"
-        )
+        raise HubError(f"{absent}, and {constants.ENDPOINT} cannot be reached; {advice(repo)}")
     try:
         return download(
             repo, files, optional, revision, cache_dir=cache_dir, force=force_download, token=token
@@ -146,6 +142,6 @@ def reachable(endpoint: str, timeout_s: float = 1.0) -> bool:
 
 def advice(repo: str) -> str:
     return (
-        f"on a machine with network run `hf download {repo} --local-dir FOLDER`, copy FOLDER here "
-        "and give its path as the name"
+        f"on a machine with network run `hf download {repo}` and copy its ~/.cache/huggingface/hub "
+        f"here, or name a folder made by `hf download {repo} --local-dir FOLDER`"
     )

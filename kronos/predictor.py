@@ -106,31 +106,24 @@ class KronosPredictor:
         bars, zero steps, steps beyond max_context, timestamps out of order, wrong counts.
         """
         values = np.asarray(values)
-        if values.ndim != 3 or values.shape[2] != len(COLUMNS):
-            raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
+        labels = window_labels(values, names)
         windows, length = values.shape[:2]
-        labels = [f"window {i}" for i in range(windows)] if names is None else list(names)
-        if len(labels) != windows:
-            raise ValueError(f"names has {len(labels)} entries for {windows} windows")
         sampling = Sampling(T, top_k, top_p)
-        if paths < 1:
-            raise ValueError(f"paths is {paths}; it must be at least 1")
-        if batch_rows is not None and batch_rows < 1:
-            raise ValueError(f"batch_rows is {batch_rows}; it must be at least 1")
+        for name, count in (("paths", paths), ("batch_rows", batch_rows)):
+            if count is not None and count < 1:
+                raise ValueError(f"{name} is {count}; it must be at least 1")
         for label, window in zip(labels, values, strict=True):
             check_bars(window, label)
         x_features, y_features = calendar_stamps(x_stamp, y_stamp, labels, length)
         steps = y_features.shape[1]
         if steps > self.max_context:
             raise ValueError(f"{steps} steps are more than max_context ({self.max_context})")
+        if seeds is not None and len(seeds) != windows:
+            raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
         if windows == 0:
-            return Forecast(
-                np.empty((0, paths, steps, len(COLUMNS)), np.float32), np.empty(0, np.float32)
-            )
+            return Forecast(np.empty((0, paths, steps, 6), np.float32), np.empty(0, np.float32))
         uniforms = None
         if seeds is not None:
-            if len(seeds) != windows:
-                raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
             uniforms = path_uniforms(seeds, paths, steps).reshape(windows * paths, steps, 2)
         x, mean, scale = (
             np.stack(parts)
@@ -284,6 +277,17 @@ class KronosPredictor:
             for i, mean, index in zip(members, forecast.mean, futures, strict=True):
                 results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=index)
         return [results[i] for i in range(len(frames))]
+
+
+def window_labels(values: np.ndarray, names: Sequence[str] | None) -> list[str]:
+    """What to call the windows of ``values`` [B, L, 6] in errors."""
+    if values.ndim != 3 or values.shape[2] != len(COLUMNS):
+        raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
+    if names is None:
+        return [f"window {i}" for i in range(len(values))]
+    if len(names) != len(values):
+        raise ValueError(f"names has {len(names)} entries for {len(values)} windows")
+    return list(names)
 
 
 def progress(steps: int) -> Callable[[int], None]:

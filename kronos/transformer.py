@@ -195,6 +195,8 @@ class Kronos(CheckpointMixin):
         With ``cache``, the tokens continue those it holds (all of the past into an empty cache,
         or one position at a time) and are added to it.
         """
+        if cache is not None and padding_mask is not None:
+            raise ValueError("a cache holds whole rows; pad none of them (padding_mask)")
         x = self.embedding(s1_ids, s2_ids)
         if stamp is not None:
             x = x + self.time_emb(stamp)

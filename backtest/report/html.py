@@ -66,6 +66,7 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "baselines": tables.baselines(data),
         "weights": lists.weights_table(data),
         "drops": lists.drops(data),
+        "flags": lists.flags(data),
         "quarantine": lists.quarantine(data),
         "training": training,
         "training_table": tables.headline_table(data, in_training=True) if training else [],

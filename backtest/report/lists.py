@@ -14,6 +14,7 @@ __all__ = [
     "Weight",
     "Weights",
     "drops",
+    "flags",
     "flatten",
     "gate_numbers",
     "quarantine",
@@ -29,6 +30,13 @@ def drops(data: ReportData) -> list[tuple[str, str]]:
     }
     ordered = sorted(counted.items(), key=lambda item: (-(item[1] or 0), item[0]))
     return [(str(reason), count(n)) for reason, n in ordered]
+
+
+def flags(data: ReportData) -> list[tuple[str, str]]:
+    """What was kept but is worth knowing, with its count, largest first."""
+    counted = data.metrics.get("flags") or {}
+    ordered = sorted(counted.items(), key=lambda item: (-(item[1] or 0), item[0]))
+    return [(str(what), count(n)) for what, n in ordered]
 
 
 def quarantine(data: ReportData, *, limit: int = 30) -> list[list[str]]:

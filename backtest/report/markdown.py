@@ -163,6 +163,9 @@ def _data_issues(data: ReportData) -> list[str]:
     lines = ["## Data issues and drops"]
     drops = lists.drops(data)
     lines += _table(["Reason", "Count"], drops) if drops else ["", "Nothing was dropped.", ""]
+    flags = lists.flags(data)
+    if flags:
+        lines += ["Kept, but flagged:", *_table(["What", "Count"], flags)]
     if data.horizons:
         lines += ["Scored dates that were not judged:", *_by_horizon(data, tables.unjudged(data))]
     removed = lists.quarantine(data)

@@ -146,7 +146,10 @@ def test_download_cache_and_pins(hub: tuple[str, list[str]], tmp_path: Path) -> 
 def test_without_network_it_says_how_to_get_it(tmp_path: Path) -> None:
     (answer,) = ask(tmp_path, (SMALL, None), HF_ENDPOINT=CLOSED)
     assert answer["seconds"] < 2
-    assert f"{SMALL} is not in the local Hub cache and {CLOSED} cannot be" in answer["error"]
+    assert (
+        f"{SMALL} is neither a folder nor in the local Hub cache, and {CLOSED} cannot"
+        in answer["error"]
+    )
     assert f"hf download {SMALL} --local-dir FOLDER" in answer["error"]
     assert "\n" not in answer["error"]
 

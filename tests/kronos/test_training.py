@@ -79,6 +79,18 @@ def test_weights_choose_the_bars_of_the_loss(golden: Golden) -> None:
     torch.testing.assert_close(got, want, rtol=1e-4, atol=1e-4)
 
 
+def test_s2_may_be_conditioned_on_a_sampled_s1(learned: Golden) -> None:
+    model, s1, s2 = learned.model(), learned.tensor("s1"), learned.tensor("s2")
+    stamp, weights = learned.stamp("x_stamp"), torch.ones(39)
+    forced = next_token_losses(model, s1, s2, stamp, weights=weights)
+    torch.manual_seed(0)
+    sampled = next_token_losses(model, s1, s2, stamp, weights=weights, sampled_sibling=True)
+    assert torch.equal(forced.s1, sampled.s1)
+    assert not torch.equal(forced.s2, sampled.s2)
+    sampled.mean.backward()
+    assert torch.isfinite(model.embedding.emb_s1.weight.grad).all()
+
+
 def test_quantizer_gradient_passes_straight_through(learned: Golden) -> None:
     tokenizer = learned.tokenizer()
     z = torch.randn(3, 5, 10, requires_grad=True)
@@ -97,6 +109,12 @@ def test_a_tiny_run_learns_and_repeats(bars: TrainingBars, tmp_path: Path) -> No
     for part in ("tokenizer", "model"):
         first, second = (getattr(r, part).state_dict() for r in (result, again))
         assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_time_budget_ends_the_run(bars: TrainingBars) -> None:
+    result = train(bars, SETTINGS, minutes=0.01)
+    assert result.model_metrics["steps"] >= 1
+    assert result.minutes < 0.2
 
 
 def stage(steps: int) -> StageSettings:
