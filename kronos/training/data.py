@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from kronos.bars import COLUMNS, PRICE_COLUMNS
+from kronos.bars import COLUMNS, PRICE_COLUMNS, bars_to_array
 from kronos.embeddings import time_features
 
 __all__ = ["TrainingBars", "bars_from_frame", "read_bars"]
@@ -68,17 +68,10 @@ def bars_from_frame(frame: pd.DataFrame, until: date, *, source: str = "bars") -
     dates = pd.to_datetime(frame["date"]).to_numpy().astype("datetime64[D]")
     past = dates <= np.datetime64(until, "D")
     frame, dates = frame.loc[past], dates[past]
-    prices = frame[list(PRICE_COLUMNS)].to_numpy(dtype=np.float64)
-    zeros = np.zeros(len(frame))
-    volume = frame["volume"].to_numpy(dtype=np.float64) if "volume" in frame else zeros
-    amount = (
-        frame["amount"].to_numpy(dtype=np.float64)
-        if "amount" in frame
-        else volume * prices.mean(axis=1)
-    )
+    values = bars_to_array(frame, source)
+    prices = values[:, : len(PRICE_COLUMNS)]
     if "adj_factor" in frame:
-        prices = prices * frame["adj_factor"].to_numpy(dtype=np.float64)[:, None]
-    values = np.column_stack((prices, volume, amount))
+        prices *= frame["adj_factor"].to_numpy(dtype=np.float64)[:, None]
     good = np.isfinite(values).all(axis=1) & (prices > 0).all(axis=1)
     good &= values[:, COLUMNS.index("high")] >= values[:, COLUMNS.index("low")]
     names, ticker = np.unique(frame["ticker"].to_numpy(dtype=str)[good], return_inverse=True)

@@ -33,9 +33,9 @@ MODEL: dict[str, Any] = {
     "d_model": 128,
     "n_heads": 4,
     "ff_dim": 256,
-    "ffn_dropout_p": 0.1,
+    "ffn_dropout_p": 0.2,
     "attn_dropout_p": 0.0,
-    "resid_dropout_p": 0.1,
+    "resid_dropout_p": 0.2,
     "token_dropout_p": 0.0,
     "learn_te": True,
 }
@@ -74,8 +74,8 @@ class TrainingSettings:
 
     tokenizer: dict[str, Any] = field(default_factory=lambda: dict(TOKENIZER))
     model: dict[str, Any] = field(default_factory=lambda: dict(MODEL))
-    tokenizer_stage: StageSettings = StageSettings(5000, 8, 4e-3, 2.0)
-    model_stage: StageSettings = StageSettings(2600, 16, 2e-3, 3.0)
+    tokenizer_stage: StageSettings = StageSettings(7000, 8, 4e-3, 2.0)
+    model_stage: StageSettings = StageSettings(1600, 16, 2e-3, 3.0, evaluate_every=200)
     window: int = 160
     context: tuple[int, int] = (48, 136)
     context_weight: float = 0.25
