@@ -159,7 +159,8 @@ def test_future_rows_as_noise_change_nothing_before_them(backtest, bars, tmp_pat
     one, two = (pl.read_parquet(f / "panel.parquet").filter(known) for f in (real, fake))
     told = ["asof", "ticker", "horizon", "volatility_regime", "trend_regime", "fold"]
     told += [name for name in one.columns if name.startswith(("momentum", "volatility_"))]
-    assert one.select(dict.fromkeys(told)).equals(two.select(dict.fromkeys(told)))
+    told = list(dict.fromkeys(told))
+    assert one.select(told).equals(two.select(told))
 
 
 def test_the_number_of_actors_changes_no_byte(backtest):
@@ -183,9 +184,9 @@ def test_scores_of_anybody_are_judged(backtest, bars, tmp_path):
     assert code == 0
     a, b = read(mine, "metrics.json"), read(theirs, "metrics.json")
     assert b["horizons"]["20"]["rank_ic_mean"] == pytest.approx(a["horizons"]["20"]["rank_ic_mean"])
-    reasons = [reason for gate in read(theirs, "gates.json")["gates"] for reason in gate["reasons"]]
-    assert all("training period unknown" in reason for reason in reasons)
-    assert len(reasons) == 3
+    for gate in read(theirs, "gates.json")["gates"]:
+        assert gate["verdict"] == "INCONCLUSIVE"
+        assert gate["reasons"][0].startswith("training period unknown")
 
 
 def test_the_training_period_is_kept_apart(backtest):
