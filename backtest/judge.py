@@ -29,6 +29,7 @@ from .portfolio import PortfolioResult, simulate
 from .quantiles import quantile_returns
 from .redundancy import factor_correlation
 from .regimes import regime_table
+from .significance import session_spacing
 
 __all__ = ["MOMENTUM_FACTORS", "Judgement", "judge"]
 
@@ -94,6 +95,7 @@ def judge(
     benchmark: pl.DataFrame | None = None,
     baselines: Sequence[str] = MOMENTUM_FACTORS,
     redundancy_factor: str = "momentum_12m",
+    rebalances: Sequence[date] | None = None,
     draws: int = 1000,
     seed: int = 0,
 ) -> Judgement:
@@ -105,6 +107,8 @@ def judge(
         One row per (asof, ticker, horizon) of the dates to judge, all statuses. Zero rows are fine.
     weights
         asof, ticker, weight; only the asofs of ``panel`` are traded.
+    rebalances
+        The asofs at which the portfolio may change: churn and net excess belong to them. None: all.
     prices
         date, ticker, open, close (adjusted), amount of every candidate.
     sessions
@@ -125,8 +129,9 @@ def judge(
     scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())
     all_dates = rank_ic_frame(panel, min_cross_section=min_cross_section)
     judged = all_dates.filter(pl.col("status") == "judged")
-    excess = net_excess(panel, prices, judged, sessions=sessions, costs=costs, top_k=top_k)
-    replaced = churn(panel, top_k=top_k)
+    held = panel if rebalances is None else panel.filter(pl.col("asof").is_in(list(rebalances)))
+    excess = net_excess(held, prices, judged, sessions=sessions, costs=costs, top_k=top_k)
+    replaced = churn(held, top_k=top_k)
     correlation = _redundancy(panel, judged, redundancy_factor, min_cross_section)
     horizons = sorted(panel["horizon"].unique().to_list())
     summaries = {
@@ -150,7 +155,8 @@ def judge(
         metrics=json_ready(
             {
                 "horizons": summaries,
-                "churn": _churn_summary(replaced, horizons),
+                "churn": _churn_summary(replaced, horizons)
+                | {"daily_median": _daily_churn(panel, sessions, top_k=top_k)},
                 "cost_survival": {key: value["cost_survival"] for key, value in summaries.items()},
                 "breakeven_bps": longest.get("breakeven_bps"),
                 "portfolio": _portfolio_metrics(result, returns, strategy, periods_per_year),
@@ -209,14 +215,24 @@ def _redundancy(
 
 
 def _churn_summary(replaced: pl.DataFrame, horizons: list[int]) -> dict[str, Any]:
-    """Of the longest horizon, whose score the portfolio trades. Daily churn needs daily scores."""
+    """Between rebalances, of the longest horizon, whose score the portfolio trades."""
     longest = replaced.filter(pl.col("horizon") == (horizons[-1] if horizons else 0))
     k = longest["k"].median()
     return {
         "rebalance_median": longest["churn"].median(),
-        "daily_median": None,
         "k": None if k is None else int(k),  # type: ignore[arg-type]
     }
+
+
+def _daily_churn(panel: pl.DataFrame, sessions: Sequence[date], *, top_k: int) -> float | None:
+    """Median churn from session to session, longest horizon; None without daily scores."""
+    longest = panel.filter(pl.col("horizon") == pl.col("horizon").max())
+    replaced = churn(longest, top_k=top_k)
+    dates = replaced["asof"].to_list()
+    if len(dates) < 2 or session_spacing(dates, sessions) > 1:
+        return None
+    median = replaced["churn"].median()
+    return median if isinstance(median, float) else None
 
 
 def _with_benchmark(returns: pl.DataFrame, benchmark: pl.DataFrame | None) -> pl.DataFrame:

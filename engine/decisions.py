@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import date
+from datetime import date, timedelta
 from typing import Protocol
 
 import polars as pl
@@ -10,7 +10,7 @@ import polars as pl
 from engine.calendar import Rebalance, TradingCalendar
 from engine.errors import UsageError
 
-__all__ = ["decision_dates"]
+__all__ = ["decision_dates", "next_rebalance", "rebalance_dates"]
 
 
 class Span(Protocol):
@@ -62,3 +62,24 @@ def _first_full_window(bars: pl.DataFrame, lookback: int) -> date | None:
     )
     found = nth["date"].min()
     return found if isinstance(found, date) else None
+
+
+def rebalance_dates(
+    asofs: pl.Series, calendar: TradingCalendar, rebalance: Rebalance
+) -> list[date]:
+    """The scored dates at which the portfolio may change, in order.
+
+    Those that are rebalance sessions by the calendar. Scores from elsewhere may keep a schedule of
+    their own, with no such session among their dates: then every scored date is one.
+    """
+    dates: list[date] = asofs.unique().sort().to_list()
+    if not dates:
+        return []
+    scheduled = set(calendar.rebalances(dates[0], dates[-1], rebalance))
+    return [day for day in dates if day in scheduled] or dates
+
+
+def next_rebalance(asof: date, calendar: TradingCalendar, rebalance: Rebalance) -> date:
+    """The calendar's first rebalance session after `asof`: until then its portfolio is held."""
+    day = asof + timedelta(days=1)
+    return calendar.rebalances(day, day + timedelta(days=62), rebalance)[0]

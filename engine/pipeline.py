@@ -4,7 +4,7 @@
 2. `score` fills the scores table, on Ray or from a file.
 3. `build_panel` joins features, labels, regimes and folds; the strategy turns scores to weights.
 4. `judge` looks at the dates after the model's training period, and apart at those before.
-5. `write` leaves the run folder, each file whole.
+5. `write` leaves the run folder, each file whole, all of them at the end.
 """
 
 from __future__ import annotations
@@ -27,15 +27,16 @@ from backtest.judge import Judgement, judge
 from backtest.report import ReportData, write_report
 from engine.config import Settings
 from engine.data.market import Market, load_market
-from engine.decisions import decision_dates
+from engine.decisions import decision_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 from engine.features.factors import compute_features
 from engine.features.panel import build_panel
 from engine.files import write_frame
-from engine.run_folder import RunFolder, environment_facts
+from engine.results import manifest_content, metrics_content, report_frames
+from engine.run_folder import RunFolder
 from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.score import Scored, score_market
-from engine.scoring.scores_file import PREFIX, read_scores
+from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from strategies import Strategy, build_strategy
 
@@ -96,52 +97,48 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
     clock = _Clock()
     with clock.stage("data"):
         prepared = _prepare(settings)
+    market, training = prepared.market, prepared.training
     with folder.open():
         with clock.stage("scores"):
             scored = _score(prepared, settings, folder, console)
-            write_frame(folder.path / "scores.parquet", scored.scores)
         with clock.stage("panel"):
             panel = build_panel(
                 scored.scores,
-                prepared.market,
+                market,
                 feature_names=list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR])),
                 horizons=settings.scoring.horizons,
-                trained_until=prepared.training.until,
+                trained_until=training.until,
             )
-            write_frame(folder.path / "panel.parquet", panel)
-            weights = _weights(prepared.strategy, panel, settings.features)
-            write_frame(folder.path / "weights.parquet", weights)
+            schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
+            weights = _weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("judging"):
-            judged, before = _judge_both(prepared, settings, panel, weights)
-            gates = evaluate_gates(
-                judged, rules=prepared.rules, training_period=prepared.training.kind
+            judged, before = _judge_both(prepared, settings, panel, weights, schedule)
+            gates = evaluate_gates(judged, rules=prepared.rules, training_period=training.kind)
+            metrics = metrics_content(settings, market, training, scored, panel, judged, before)
+            manifest = manifest_content(
+                settings, market, training, scored, metrics["drops"], clock.seconds
             )
-            metrics = _metrics(prepared, settings, scored, panel, judged, before)
-        manifest = _manifest(prepared, settings, scored, clock)
         with clock.stage("report"):
-            config = folder.write_config(settings)
-            folder.write_json("metrics.json", metrics)
-            folder.write_json("gates.json", gates)
-            folder.write_json("manifest.json", manifest)
-            write_report(
-                folder.path,
-                ReportData(
-                    metrics=metrics,
-                    gates=gates,
-                    manifest=manifest,
-                    config=config,
-                    weights=weights,
-                    quarantine=prepared.market.quarantine,
-                    **_frames(judged, before),
-                ),
+            data = ReportData(
+                metrics=metrics,
+                gates=gates,
+                manifest=manifest,
+                config=settings.model_dump(mode="json"),
+                weights=weights,
+                quarantine=market.quarantine,
+                **report_frames(judged, before),
             )
-        folder.write_json("manifest.json", manifest | {"seconds": clock.seconds})
+            tables = {"scores": scored.scores, "panel": panel, "weights": weights}
+            _write(folder, tables, data)
+        manifest["seconds"] = clock.seconds
+        folder.write_json("manifest.json", manifest)
     return Backtest(folder, metrics, gates, manifest, sum(scored.failed.values()))
 
 
 def _prepare(settings: Settings) -> _Prepared:
     try:
         strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
+        strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
         rules = _gate_rules(settings)
     except ValueError as error:
@@ -152,6 +149,16 @@ def _prepare(settings: Settings) -> _Prepared:
     market = load_market(settings.data)
     compute_features(market.bars.clear(), settings.features)  # raises on an unknown factor
     return _Prepared(market, strategy, costs, rules, training, spec)
+
+
+def _no_scores(settings: Settings) -> pl.DataFrame:
+    """The frame a strategy will see, all scores missing: it refuses what it cannot work with
+    before hours are spent on scoring."""
+    horizons = settings.scoring.horizons
+    numbers = [*SCORE_COLUMNS[3:], *settings.features]
+    return pl.DataFrame(
+        {"asof": date(2000, 1, 3), "ticker": "", "horizon": pl.Series(horizons, dtype=pl.Int32)}
+    ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
 
 
 def _gate_rules(settings: Settings) -> GateRules:
@@ -166,7 +173,9 @@ def _gate_rules(settings: Settings) -> GateRules:
 def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: Console) -> Scored:
     market, scoring = prepared.market, settings.scoring
     if prepared.spec is None:
-        return _given_scores(settings, market)
+        return given_scores(
+            settings.model.name, market, settings.evaluation, horizons=scoring.horizons
+        )
     asofs = decision_dates(
         market.bars,
         market.calendar,
@@ -174,6 +183,10 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         rebalance=scoring.rebalance,
         lookback=scoring.lookback,
     )
+    try:
+        market.calendar.offset(asofs[-1], max(scoring.horizons))
+    except UsageError as error:
+        raise UsageError(f"scoring.horizons: {error}") from None
     return score_market(
         market.bars,
         market.calendar,
@@ -186,43 +199,33 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
     )
 
 
-def _given_scores(settings: Settings, market: Market) -> Scored:
-    scores = read_scores(settings.model.name, settings.scoring.horizons)
-    first, last = settings.evaluation.start, settings.evaluation.end
-    scores = scores.filter(
-        pl.col("asof") >= first if first else True, pl.col("asof") <= last if last else True
-    )
-    known = pl.col("ticker").is_in(market.tickers) & pl.col("asof").is_between(
-        market.bars["date"].min(), market.bars["date"].max()
-    )
-    foreign = scores.filter(~known).height
-    scores = scores.filter(known)
-    if scores.is_empty():
-        raise UsageError(
-            f"{settings.model.name.removeprefix(PREFIX)}: no score belongs to a ticker and date "
-            "of the data within evaluation.start and evaluation.end"
-        )
-    outside = {"score of a ticker or date that the data lack": foreign} if foreign else {}
-    return Scored(scores, "", {"forecaster": settings.model.name}, {}, outside, {})
-
-
-def _weights(strategy: Strategy, panel: pl.DataFrame, features: Sequence[str]) -> pl.DataFrame:
-    frame = panel.filter(status="ok").select(*SCORE_COLUMNS, *features)
-    return strategy.weights(frame)
+def _weights(
+    strategy: Strategy, panel: pl.DataFrame, features: Sequence[str], schedule: Sequence[date]
+) -> pl.DataFrame:
+    frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
+    return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
 
 
 def _judge_both(
-    prepared: _Prepared, settings: Settings, panel: pl.DataFrame, weights: pl.DataFrame
+    prepared: _Prepared,
+    settings: Settings,
+    panel: pl.DataFrame,
+    weights: pl.DataFrame,
+    schedule: Sequence[date],
 ) -> tuple[Judgement, Judgement | None]:
     """Dates after the model's training period, and those before, each with its own portfolio."""
-    market, until = prepared.market, prepared.training.until
-    end = min(settings.evaluation.end or market.last_session, market.last_session)
+    market, trained = prepared.market, prepared.training.until
+    last = market.last_session
+    end = min(settings.evaluation.end or last, last)
+    if schedule:
+        held_until = next_rebalance(schedule[-1], market.calendar, settings.scoring.rebalance)
+        end = min(end, held_until)
     after = panel.filter(~pl.col("in_training"))
     before = panel.filter("in_training")
-    judged = _judge(prepared, settings, after, weights, end)
-    if before.is_empty() or until is None:
+    judged = _judge(prepared, settings, after, weights, schedule, end)
+    if before.is_empty() or trained is None:
         return judged, None
-    return judged, _judge(prepared, settings, before, weights, min(end, until))
+    return judged, _judge(prepared, settings, before, weights, schedule, min(end, trained))
 
 
 def _judge(
@@ -230,6 +233,7 @@ def _judge(
     settings: Settings,
     panel: pl.DataFrame,
     weights: pl.DataFrame,
+    schedule: Sequence[date],
     until: date,
 ) -> Judgement:
     market = prepared.market
@@ -250,119 +254,21 @@ def _judge(
         benchmark=market.benchmark,
         baselines=momentum,
         redundancy_factor=REDUNDANCY_FACTOR,
+        rebalances=schedule,
         rules=prepared.rules,
         seed=settings.run.seed,
     )
 
 
-def _metrics(
-    prepared: _Prepared,
-    settings: Settings,
-    scored: Scored,
-    panel: pl.DataFrame,
-    judged: Judgement,
-    before: Judgement | None,
-) -> dict[str, Any]:
-    until = prepared.training.until
-    asofs = scored.scores["asof"]
-    training = None
-    if before is not None:
-        training = {
-            "horizons": before.metrics["horizons"],
-            "portfolio": before.metrics["portfolio"],
-            "first_asof": _iso(before.first_asof),
-            "last_asof": _iso(before.last_asof),
-        }
-    return {
-        "version": 1,
-        "run": {
-            "name": settings.run.name,
-            "model": settings.model.name,
-            "trained_until": _iso(until),
-            "training_period": prepared.training.kind,
-            "first_asof": _iso(asofs.min()),
-            "last_asof": _iso(asofs.max()),
-            "n_asofs": asofs.n_unique(),
-            "n_tickers": scored.scores["ticker"].n_unique(),
-            "rebalance": settings.scoring.rebalance,
-            "benchmark": settings.data.benchmark,
-            "k": judged.metrics["churn"].get("k"),
-        },
-        **judged.metrics,
-        "in_training": training,
-        "drops": _drops(prepared.market, scored, panel),
-        "flags": _flags(panel, judged, before),
-    }
+def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:
+    """All results at the end, so that a run that fails leaves the folder as it was.
 
-
-def _drops(market: Market, scored: Scored, panel: pl.DataFrame) -> dict[str, int]:
-    """Every row left out anywhere, by reason."""
-    ok = pl.col("status") == "ok"
-    counts = {
-        **market.drops,
-        **{f"window skipped: {reason}": n for reason, n in scored.skipped.items()},
-        **{f"window failed: {reason}": n for reason, n in scored.failed.items()},
-        "label not mature at the last bar": panel.filter(ok & ~pl.col("mature")).height,
-        "label missing": panel.filter(ok & pl.col("mature") & pl.col("label").is_null()).height,
-    }
-    return {reason: n for reason, n in counts.items() if n}
-
-
-FLAGS = {
-    "delisted": "positions sold at the last price after ten sessions without a bar",
-    "no_open": "orders that lapsed: no open on the fill session",
-    "ruined": "portfolios that lost everything",
-}
-
-
-def _flags(panel: pl.DataFrame, judged: Judgement, before: Judgement | None) -> dict[str, int]:
-    """What was kept although something about it is unusual."""
-    labels = panel.drop_nulls("label_flag")["label_flag"].value_counts().sort("label_flag")
-    counts = {f"labels with flag '{flag}'": n for flag, n in labels.iter_rows()}
-    for part in (judged, before):
-        for flag in part.flags["flag"] if part else ():
-            counts[FLAGS[flag]] = counts.get(FLAGS[flag], 0) + 1
-    return counts
-
-
-def _manifest(
-    prepared: _Prepared, settings: Settings, scored: Scored, clock: _Clock
-) -> dict[str, Any]:
-    counts = {"shards_reused": 0, "shards_computed": 0, **scored.counts}
-    return {
-        "version": 1,
-        "name": settings.run.name,
-        "created": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        **environment_facts(),
-        "model": settings.model.name,
-        "trained_until": _iso(prepared.training.until),
-        "score_fingerprint": scored.fingerprint,
-        "score_identity": scored.identity,
-        "data_hash": prepared.market.data_hash,
-        "seed": settings.run.seed,
-        **counts,
-        "skipped": scored.skipped,
-        "failed": scored.failed,
-        "quarantined_rows": prepared.market.quarantine.height,
-        "drops": prepared.market.drops,
-        "seconds": dict(clock.seconds),
-    }
-
-
-def _frames(judged: Judgement, before: Judgement | None) -> Mapping[str, pl.DataFrame]:
-    """The report's frames: both sets of dates, told apart by `in_training`."""
-    return {
-        name: pl.concat(
-            [
-                getattr(part, name).with_columns(in_training=pl.lit(inside))
-                for part, inside in ((judged, False), (before, True))
-                if part is not None
-            ],
-            how="vertical_relaxed",
-        )
-        for name in ("ic", "returns", "churn", "net_excess", "quantiles")
-    }
-
-
-def _iso(day: object) -> str | None:
-    return day.isoformat() if isinstance(day, date) else None
+    The old manifest goes first and the new one comes last: a folder without one is not complete.
+    """
+    (folder.path / "manifest.json").unlink(missing_ok=True)
+    for name, frame in tables.items():
+        write_frame(folder.path / f"{name}.parquet", frame)
+    folder.write_yaml("config.yaml", data.config)
+    folder.write_json("metrics.json", data.metrics)
+    folder.write_json("gates.json", data.gates)
+    write_report(folder.path, data)

@@ -12,6 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from engine.config.settings import Settings, StrategySettings
+from engine.errors import UsageError
 
 __all__ = ["describe_settings", "from_text", "is_known", "nearest", "setting_types"]
 
@@ -63,7 +64,10 @@ def from_text(key: str, text: str) -> Any:
         return None
     annotation = setting_types().get(key)
     if annotation is None:  # a strategy's own parameter: typed by the strategy
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"{key}: {text!r} is not a value") from None
     kinds = _alternatives(annotation)
     items = next((typing.get_args(k)[0] for k in kinds if typing.get_origin(k) is list), None)
     if items is not None:

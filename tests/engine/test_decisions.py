@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.calendar import TradingCalendar
-from engine.decisions import decision_dates
+from engine.decisions import decision_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 
 CALENDAR = TradingCalendar("XNYS")
@@ -70,3 +70,22 @@ def test_dates_outside_the_data_are_named(start, end, message):
 def test_later_rows_change_no_earlier_date():
     short = BARS.filter(pl.col("date") <= date(2018, 6, 29))
     assert dates(bars=short) == [d for d in dates() if d <= date(2018, 6, 29)]
+
+
+def test_rebalances_among_scored_dates_follow_the_calendar():
+    asofs = pl.Series(CALENDAR.sessions(date(2018, 1, 2), date(2018, 3, 15)))
+    assert rebalance_dates(asofs, CALENDAR, "monthly") == [date(2018, 1, 31), date(2018, 2, 28)]
+    assert rebalance_dates(asofs, CALENDAR, "daily") == asofs.to_list()
+
+
+def test_scores_with_a_schedule_of_their_own_keep_it():
+    mid_month = pl.Series([date(2018, 2, 15), date(2018, 1, 16)])
+    assert rebalance_dates(mid_month, CALENDAR, "monthly") == sorted(mid_month.to_list())
+    assert rebalance_dates(pl.Series([], dtype=pl.Date), CALENDAR, "monthly") == []
+
+
+def test_a_portfolio_is_held_until_the_calendars_next_rebalance():
+    assert next_rebalance(date(2018, 11, 30), CALENDAR, "monthly") == date(2018, 12, 31)
+    assert next_rebalance(date(2018, 11, 15), CALENDAR, "monthly") == date(2018, 11, 30)
+    assert next_rebalance(date(2018, 11, 30), CALENDAR, "weekly") == date(2018, 12, 7)
+    assert next_rebalance(date(2018, 11, 30), CALENDAR, "daily") == date(2018, 12, 3)
