@@ -111,6 +111,8 @@ def _name(dtype: pl.DataType) -> str:
 
 def _hint(column: str, columns: Iterable[str]) -> str:
     names = list(columns)
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+        return "; the file seems to separate columns by something else than a comma"
     spelled = {name.lower().strip(): name for name in reversed(names)}
     close = difflib.get_close_matches(column, spelled, n=1, cutoff=0.8)
     if close:

@@ -87,6 +87,10 @@ def test_numeric_tickers_are_text():
             good().drop("close"),
             "f: column `close` is missing; it has ticker, date, open, high, low",
         ),
+        (
+            pl.DataFrame({"ticker;date;open": ["A;2020-01-02;1"]}),
+            "f: column `date` is missing; the file seems to separate columns by something else than a comma",
+        ),
         (good().rename({"date": "Date"}), "f: column `date` is missing; rename `Date` to `date`"),
         (
             good().drop("ticker"),
