@@ -89,7 +89,7 @@ def test_numeric_tickers_are_text():
         ),
         (
             pl.DataFrame({"ticker;date;open": ["A;2020-01-02;1"]}),
-            "f: column `date` is missing; the file seems to separate columns by something else than a comma",
+            "f: column `ticker` is missing; the file seems to separate columns by something else than a comma",
         ),
         (good().rename({"date": "Date"}), "f: column `date` is missing; rename `Date` to `date`"),
         (
