@@ -1,12 +1,17 @@
 """Autoregressive generation over token ids.
 
 1. encode the normalised context once (:func:`encode_windows`);
-2. a step at a time, run the model over the last ``max_context`` tokens and draw s1, then s2
-   given s1 (:func:`generate_tokens`);
+2. prefill the context of each window once and share it among the window's paths, then a step at a
+   time run the newest position against the cache and draw s1, then s2 given s1
+   (:func:`generate_cached`). Beyond ``max_context`` every step sees the last ``max_context`` tokens
+   from position 0 again, so no key stays valid, and each step is a prefill;
 3. decode the last ``max_context`` tokens once and keep the generated part
    (:func:`decode_tokens`).
 
-R is the number of rows: windows · paths, the paths of a window side by side.
+:func:`generate_tokens` runs the whole model at every step: slow, and the oracle of the rest.
+
+W is the number of windows, R the number of rows: windows · paths, the paths of a window side by
+side.
 """
 
 from __future__ import annotations
@@ -16,11 +21,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from kronos.sampling import Sampling, sample
+from kronos.cache import CacheSlice, KVCache
+from kronos.decoder import Decoder
+from kronos.fast import FastDecoder
+from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
-__all__ = ["decode_tokens", "encode_windows", "generate_tokens"]
+__all__ = ["decode_tokens", "encode_windows", "generate_cached", "generate_tokens"]
 
 Tokens = tuple[Tensor, Tensor]
 
@@ -29,6 +37,99 @@ def encode_windows(tokenizer: KronosTokenizer, x: Tensor) -> Tokens:
     """(s1, s2), each [R, L], of normalised, clipped windows ``x`` [R, L, 6]."""
     s1, s2 = tokenizer.encode(x, half=True)
     return s1, s2
+
+
+def generate_cached(
+    decoder: Decoder,
+    tokens: Tokens,
+    stamp: Tensor,
+    *,
+    windows: Tensor,
+    steps: int,
+    max_context: int,
+    sampling: Sampling,
+    noise: Noise,
+    prefill_rows: int,
+    on_step: Callable[[int], None] | None = None,
+) -> Tokens:
+    """Append ``steps`` tokens to the context.
+
+    Parameters
+    ----------
+    tokens : (s1, s2) of the contexts, each [W, L]
+    stamp : [W, L + steps, 5], calendar features of the context and of the forecast bars
+    windows : [R], ascending: which window each row continues
+    max_context : tokens seen at most; older ones are dropped and positions restart at 0
+    prefill_rows : every prefill has exactly this many rows, the last one filled up with copies
+
+    Returns (s1, s2), each [R, L + steps].
+    """
+    length, rows = tokens[0].shape[1], len(windows)
+    cache = decoder.new_cache(rows, min(length + steps - 1, max_context))
+    by_value = isinstance(decoder, FastDecoder)
+    s1, s2 = (torch.nn.functional.pad(ids[windows], (0, steps)) for ids in tokens)
+    row_stamp = stamp[windows]
+    for step in range(steps):
+        end = length + step
+        seen = slice(max(0, end - max_context), end)
+        if step == 0:
+            hidden = prefill_windows(
+                decoder, tokens, stamp, seen, windows, cache, prefill_rows=prefill_rows
+            )
+        elif end > max_context:
+            each = torch.arange(rows, device=windows.device)
+            hidden = prefill_windows(
+                decoder, (s1, s2), row_stamp, seen, each, cache, prefill_rows=prefill_rows
+            )
+        else:
+            newest = end - 1
+            hidden = decoder.step(
+                s1[:, newest], s2[:, newest], row_stamp[:, newest], cache, newest
+            )
+        s1[:, end] = choose(
+            decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=by_value
+        )
+        s2_logits = decoder.s2_logits(hidden, s1[:, end], cache, seen.stop - seen.start)
+        s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=by_value)
+        if on_step is not None:
+            on_step(step + 1)
+    return s1, s2
+
+
+def prefill_windows(
+    decoder: Decoder,
+    tokens: Tokens,
+    stamp: Tensor,
+    seen: slice,
+    windows: Tensor,
+    cache: KVCache,
+    *,
+    prefill_rows: int,
+) -> Tensor:
+    """Fill the cache with the ``seen`` part of each row's window; hidden [R, D] of its last token.
+
+    A window is run once, however many rows continue it.
+    """
+    hidden: list[Tensor] = []
+    first, last = int(windows[0]), int(windows[-1])
+    shared = len(windows) != last - first + 1
+    for start in range(first, last + 1, prefill_rows):
+        members = torch.arange(start, start + prefill_rows, device=windows.device)
+        # Short prefills are filled with copies of the last window: one shape for every forward.
+        members = members.clamp(max=last)
+        stop = min(start + prefill_rows, last + 1)
+        row_start, row_stop = (
+            torch.searchsorted(windows, torch.tensor([start, stop], device=windows.device)).tolist()
+            if shared
+            else (start - first, stop - first)
+        )
+        index = windows[row_start:row_stop] - start if shared else None
+        target = CacheSlice(cache, row_start, row_stop, index)
+        done = decoder.prefill(
+            tokens[0][members, seen], tokens[1][members, seen], stamp[members, seen], target
+        )
+        hidden.append(done[: stop - start] if index is None else done[index])
+    return torch.cat(hidden)
 
 
 def generate_tokens(
@@ -40,32 +141,35 @@ def generate_tokens(
     max_context: int,
     sampling: Sampling,
     uniforms: Tensor | None = None,
+    noise: Noise | None = None,
     dependency_rope: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Tokens:
-    """Append ``steps`` tokens to the context.
+    """Append ``steps`` tokens to the context, running the whole model at each.
 
     Parameters
     ----------
     tokens : (s1, s2) of the context, each [R, L]
     stamp : [R, L + steps, 5], calendar features of the context and of the forecast bars
     max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    uniforms : [R, steps, 2], see :func:`kronos.sampling.path_uniforms`; None draws from torch's
-        global generator
+    uniforms : [R, steps, 2], see :func:`kronos.sampling.path_uniforms`
+    noise : instead of ``uniforms``; with neither, torch's global generator is drawn from
     dependency_rope : whether the dependency layer rotates by true positions, as in training
 
     Returns (s1, s2), each [R, L + steps].
     """
-    length = tokens[0].shape[1]
+    rows, length = tokens[0].shape
+    if noise is None:
+        noise = GlobalNoise(rows, torch.arange(rows)) if uniforms is None else SeededNoise(uniforms)
     s1, s2 = (torch.nn.functional.pad(ids, (0, steps)) for ids in tokens)
     for step in range(steps):
         end = length + step
         seen = slice(max(0, end - max_context), end)
         hidden = model.hidden_states(s1[:, seen], s2[:, seen], stamp[:, seen])
-        noise = (None, None) if uniforms is None else uniforms[:, step].unbind(dim=-1)
-        s1[:, end] = sample(model.next_s1_logits(hidden), sampling, noise[0])
-        s2_logits = model.next_s2_logits(hidden, s1[:, end], rotate=dependency_rope)
-        s2[:, end] = sample(s2_logits, sampling, noise[1])
+        logits = model.next_s1_logits(hidden)
+        s1[:, end] = choose(logits, sampling, noise, step, 0, by_value=False)
+        logits = model.next_s2_logits(hidden, s1[:, end], rotate=dependency_rope)
+        s2[:, end] = choose(logits, sampling, noise, step, 1, by_value=False)
         if on_step is not None:
             on_step(step + 1)
     return s1, s2

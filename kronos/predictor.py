@@ -9,7 +9,6 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor
 
 from kronos.bars import (
     COLUMNS,
@@ -22,7 +21,11 @@ from kronos.bars import (
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
 from kronos.forecast import CLOSE, Forecast
-from kronos.generation import decode_tokens, encode_windows, generate_tokens
+from kronos.bars_decoder import FastBarsDecoder
+from kronos.decoder import Decoder
+from kronos.fast import FastDecoder
+from kronos.kernels import check_kernel, choose_kernel
+from kronos.runner import Request, Runner
 from kronos.sampling import Sampling, path_uniforms
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
@@ -30,6 +33,7 @@ from kronos.transformer import Kronos
 __all__ = ["KronosPredictor"]
 
 DependencyRope = Literal["exact", "trained"]
+Profile = Literal["exact", "fast"]
 
 
 class KronosPredictor:
@@ -41,6 +45,13 @@ class KronosPredictor:
     device : "auto", "cpu", "cuda", "mps" or a torch device; None keeps the model's
     max_context : bars the model sees at most
     clip : normalised inputs are clipped to ± this
+    profile : "exact" computes as published implementations do; "fast" gives the same tokens, with
+        logits within 1e-5, in less time
+    kernel : linears of the fast profile, "stock" or "onednn"; None takes what
+        :func:`kronos.kernels.choose_kernel` finds. Choose once for all processes of a run: another
+        kernel gives other last bits.
+    memory_budget : bytes for caches, activations and copied weights; None takes 2 GB on a CPU and
+        60 % of the free memory on CUDA. Calls with ``batch_rows`` do not look at it.
     dependency_rope : "exact" decodes s2 without rotation, as published results do; "trained"
         rotates by true positions, as published models were trained
 
@@ -55,8 +66,11 @@ class KronosPredictor:
         device: str | torch.device | None = None,
         max_context: int = 512,
         clip: float = 5,
+        profile: Profile = "exact",
         *,
+        kernel: str | None = None,
         dependency_rope: DependencyRope = "exact",
+        memory_budget: int | None = None,
     ) -> None:
         if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
             raise ValueError(
@@ -69,12 +83,33 @@ class KronosPredictor:
             raise ValueError(f"clip is {clip}; it must be above 0")
         if dependency_rope not in ("exact", "trained"):
             raise ValueError(f"dependency_rope is {dependency_rope!r}; use 'exact' or 'trained'")
+        if profile not in ("exact", "fast"):
+            raise ValueError(f"profile is {profile!r}; use 'exact' or 'fast'")
+        if memory_budget is not None and memory_budget < 1:
+            raise ValueError(f"memory_budget is {memory_budget}; it must be a number of bytes")
         self.device = next(model.parameters()).device if device is None else resolve_device(device)
         self.model = model.to(self.device).eval()
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context = max_context
         self.clip = clip
         self.dependency_rope = dependency_rope
+        self.profile = profile
+        self.kernel = "stock"
+        if profile == "fast":
+            self.kernel = choose_kernel(self.device) if kernel is None else kernel
+            check_kernel(self.kernel, self.device)
+        self.runner = self._new_runner(memory_budget)
+
+    def _new_runner(self, memory_budget: int | None) -> Runner:
+        rope, budget = self.dependency_rope == "trained", memory_budget
+        if self.profile == "exact":
+            decoder = Decoder(self.model, dependency_rope=rope)
+            return Runner(decoder, self.tokenizer, self.max_context, memory_budget=budget)
+        fast = FastDecoder(
+            self.model, kernel=self.kernel, max_context=self.max_context, dependency_rope=rope
+        )
+        bars = FastBarsDecoder(self.tokenizer, kernel=self.kernel, max_context=self.max_context)
+        return Runner(fast, self.tokenizer, self.max_context, bars, memory_budget=budget)
 
     def forecast(
         self,
@@ -88,6 +123,7 @@ class KronosPredictor:
         paths: int = 1,
         seeds: Sequence[int] | None = None,
         batch_rows: int | None = None,
+        cache: bool = True,
         names: Sequence[str] | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Forecast:
@@ -142,54 +178,12 @@ class KronosPredictor:
             for parts in zip(*(normalise(window, self.clip) for window in values), strict=True)
         )
         stamp = np.concatenate((x_features, y_features), axis=1)
-        generated = self._generate(
-            x, stamp, steps, paths, sampling, uniforms, batch_rows=batch_rows, on_step=on_step
-        ).reshape(windows, paths, steps, len(COLUMNS))
+        generated, _ = self.runner.run(
+            Request(x, stamp, steps, paths, sampling, uniforms, batch_rows, cache, on_step)
+        )
+        generated = generated.reshape(windows, paths, steps, len(COLUMNS))
         prices = generated * scale[:, None, None] + mean[:, None, None]
         return Forecast(prices, values[:, -1, CLOSE].astype(np.float32))
-
-    @torch.inference_mode()
-    def _generate(
-        self,
-        x: np.ndarray,
-        stamp: np.ndarray,
-        steps: int,
-        paths: int,
-        sampling: Sampling,
-        uniforms: np.ndarray | None,
-        *,
-        batch_rows: int | None,
-        on_step: Callable[[int], None] | None,
-    ) -> np.ndarray:
-        """Normalised bars [B · paths, steps, 6], in chunks of ``batch_rows`` rows."""
-        windows = torch.from_numpy(x)
-        encoded = [
-            torch.stack(encode_windows(self.tokenizer, part.to(self.device)))[:, :kept]
-            for part, kept in row_chunks(windows, batch_rows)
-        ]
-        tokens = torch.cat(encoded, dim=1).repeat_interleave(paths, dim=1)
-        stamps = torch.from_numpy(stamp).repeat_interleave(paths, dim=0)
-        noise = None if uniforms is None else torch.from_numpy(uniforms)
-        bars = []
-        for rows, kept in row_chunks(torch.arange(len(stamps)), batch_rows):
-            done = generate_tokens(
-                self.model,
-                (tokens[0, rows.to(self.device)], tokens[1, rows.to(self.device)]),
-                stamps[rows].to(self.device),
-                steps=steps,
-                max_context=self.max_context,
-                sampling=sampling,
-                uniforms=None if noise is None else self._to_device(noise[rows]),
-                dependency_rope=self.dependency_rope == "trained",
-                on_step=on_step,
-            )
-            decoded = decode_tokens(self.tokenizer, done, steps=steps, max_context=self.max_context)
-            bars.append(decoded[:kept].float().cpu())
-        return torch.cat(bars).numpy()
-
-    def _to_device(self, noise: Tensor) -> Tensor:
-        # MPS has no float64.
-        return (noise.float() if self.device.type == "mps" else noise).to(self.device)
 
     def predict(
         self,
@@ -308,17 +302,6 @@ class KronosPredictor:
             for i, mean in zip(members, forecast.mean, strict=True):
                 results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=futures[i])
         return [results[i] for i in range(len(frames))]
-
-
-def row_chunks(rows: Tensor, size: int | None) -> list[tuple[Tensor, int]]:
-    """(rows, how many of them count): all at once, or ``size`` a chunk, short ones filled up."""
-    if size is None:
-        return [(rows, len(rows))]
-    chunks = []
-    for part in rows.split(size):
-        filler = part[:1].expand(size - len(part), *part.shape[1:])
-        chunks.append((torch.cat((part, filler)), len(part)))
-    return chunks
 
 
 def progress(steps: int) -> Callable[[int], None]:

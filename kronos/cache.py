@@ -1,0 +1,57 @@
+"""The keys and values that a decode step needs of all earlier positions."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kronos.transformer import DEPENDENCY_HEADS, Kronos
+
+__all__ = ["KVCache", "cache_bytes_per_row"]
+
+
+class KVCache:
+    """One static tensor [2, R, H, T, E] (keys, values) for each block and the dependency layer.
+
+    The blocks keep rotated keys. The dependency layer keeps the keys and values of the normed
+    hidden states. Nothing is ever grown: position p of a row is written in place, and a step at
+    position p reads [:p + 1].
+    """
+
+    def __init__(
+        self, model: Kronos, rows: int, length: int, device: torch.device, dtype: torch.dtype
+    ) -> None:
+        self.rows, self.length = rows, length
+
+        def layer(heads: int) -> Tensor:
+            shape = (2, rows, heads, length, model.d_model // heads)
+            return torch.zeros(shape, device=device, dtype=dtype)
+
+        self.blocks = [layer(block.self_attn.n_heads) for block in model.transformer]
+        self.dependency = layer(DEPENDENCY_HEADS)
+
+
+class CacheSlice:
+    """The rows of a cache that one prefill fills.
+
+    start, stop : rows of the cache
+    index : [stop - start], which row of the prefill each of them takes; None takes them in order
+    """
+
+    def __init__(self, cache: KVCache, start: int, stop: int, index: Tensor | None = None) -> None:
+        self.cache, self.start, self.stop, self.index = cache, start, stop, index
+
+    def write(self, layer: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Keys and values [r, H, L, E] to positions 0..L-1 of ``layer`` [2, R, H, T, E]."""
+        length = keys.shape[2]
+        for kind, source in enumerate((keys, values)):
+            target = layer[kind, self.start : self.stop, :, :length]
+            if self.index is None:
+                target.copy_(source[: self.stop - self.start])
+            else:
+                target.copy_(source[self.index])
+
+
+def cache_bytes_per_row(model: Kronos, length: int, dtype: torch.dtype = torch.float32) -> int:
+    """Bytes that one row of ``length`` positions takes in a :class:`KVCache`."""
+    return 2 * (model.n_layers + 1) * length * model.d_model * dtype.itemsize
