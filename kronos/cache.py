@@ -25,7 +25,7 @@ class KVCache:
 
         def layer(heads: int) -> Tensor:
             shape = (2, rows, heads, length, model.d_model // heads)
-            return torch.zeros(shape, device=device, dtype=dtype)
+            return torch.empty(shape, device=device, dtype=dtype)
 
         self.blocks = [layer(block.self_attn.n_heads) for block in model.transformer]
         self.dependency = layer(DEPENDENCY_HEADS)

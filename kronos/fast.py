@@ -20,6 +20,7 @@ from kronos.decoder import Decoder
 from kronos.embeddings import TIME_TABLES
 from kronos.layers import Attention, RMSNorm, RotaryEmbedding, TransformerBlock
 from kronos.linear import linear_factory
+from kronos.native import attend_newest
 from kronos.transformer import Kronos
 
 __all__ = ["FastBlock", "FastDecoder", "Rotation"]
@@ -89,7 +90,7 @@ def fused_qkv(attention: Attention, norm: RMSNorm) -> tuple[Tensor, Tensor]:
 class FastDecoder(Decoder):
     """The verbs of :class:`kronos.decoder.Decoder`, faster.
 
-    kernel : "stock" or "onednn", see :mod:`kronos.kernels`
+    kernel : see :mod:`kronos.kernels`
     max_context : positions at most
 
     Raises ValueError unless the model is float32.
@@ -101,6 +102,7 @@ class FastDecoder(Decoder):
     ) -> None:
         super().__init__(model, dependency_rope=dependency_rope)
         self.kernel = kernel
+        self.attend = attend_newest if kernel.endswith("+native") else attend_stock
         linear = linear_factory(kernel)
         self.blocks = [FastBlock(block, kernel) for block in model.transformer]
         self.rotation = Rotation(model.transformer[0].self_attn.rotary, max_context)
@@ -163,10 +165,7 @@ class FastDecoder(Decoder):
             query, key, value = block.project(x, self.rotation, position)
             layer[0, :, :, position:end] = key
             layer[1, :, :, position:end] = value
-            mixed = F.scaled_dot_product_attention(
-                query, layer[0, :, :, :end], layer[1, :, :, :end]
-            )
-            x = block.finish(x, mixed)
+            x = block.finish(x, self.attend(query, layer, end))
         normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
         key, value = self.dependency_memory(normed, position)
         cache.dependency[0, :, :, position:end] = key
@@ -181,12 +180,14 @@ class FastDecoder(Decoder):
         query = self.queries[s1].unflatten(-1, (1, self.cross_heads, -1))
         if self.dependency_rope:
             query = self.cross_rotation(query, end - 1)
-        layer = cache.dependency
-        mixed = F.scaled_dot_product_attention(
-            query.transpose(1, 2), layer[0, :, :, :end], layer[1, :, :, :end]
-        )
+        mixed = self.attend(query.transpose(1, 2), cache.dependency, end)
         x = self.cross_out.plus(mixed.transpose(1, 2).flatten(1), hidden * self.norm)
         return self.head_s2(F.rms_norm(x, x.shape[-1:], None, self.eps))
+
+
+def attend_stock(query: Tensor, layer: Tensor, end: int) -> Tensor:
+    """:func:`kronos.native.attend_newest` by torch's own attention."""
+    return F.scaled_dot_product_attention(query, layer[0, :, :, :end], layer[1, :, :, :end])
 
 
 def folded_embeddings(model: Kronos) -> tuple[Tensor, Tensor]:

@@ -71,5 +71,5 @@ class OneDnnLinear:
 
 
 def linear_factory(kernel: str) -> type[Linear]:
-    """The class of a kernel's name, "stock" or "onednn"."""
-    return {"stock": StockLinear, "onednn": OneDnnLinear}[kernel]
+    """The class of a kernel's linears; the kernel's name begins with "stock" or "onednn"."""
+    return {"stock": StockLinear, "onednn": OneDnnLinear}[kernel.partition("+")[0]]

@@ -47,7 +47,7 @@ class KronosPredictor:
     clip : normalised inputs are clipped to ± this
     profile : "exact" computes as published implementations do; "fast" gives the same tokens, with
         logits within 1e-5, in less time
-    kernel : linears of the fast profile, "stock" or "onednn"; None takes what
+    kernel : of the fast profile, see :mod:`kronos.kernels`; None takes what
         :func:`kronos.kernels.choose_kernel` finds. Choose once for all processes of a run: another
         kernel gives other last bits.
     memory_budget : bytes for caches, activations and copied weights; None takes 2 GB on a CPU and
