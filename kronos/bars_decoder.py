@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kronos.cache import BLOCK, blocks_up_to
 from kronos.fast import FastBlock, Rotation
 from kronos.linear import linear_factory
 from kronos.quantizer import index_to_bits
@@ -28,7 +29,9 @@ class FastBarsDecoder:
         linear = linear_factory(kernel)
         self.blocks = [FastBlock(block, kernel) for block in tokenizer.decoder]
         self.rotation = (
-            Rotation(tokenizer.decoder[0].self_attn.rotary, max_context) if self.blocks else None
+            Rotation(tokenizer.decoder[0].self_attn.rotary, max_context + BLOCK)
+            if self.blocks
+            else None
         )
         self.head = linear(tokenizer.head.weight, tokenizer.head.bias)
         self.coarse, self.fine = folded_codes(tokenizer)
@@ -52,7 +55,9 @@ class FastBarsDecoder:
 
         index : [R], which row of ``memory`` is the context of each.
         """
-        x, steps = self.embed(s1, s2), s1.shape[1]
+        # Queries by whole blocks: torch's CPU attention is then aligned alike on every thread.
+        kept, steps = s1.shape[1], blocks_up_to(s1.shape[1])
+        x = self.embed(*(F.pad(ids, (0, steps - kept)) for ids in (s1, s2)))
         length = memory[0][0].shape[2] if memory else 0
         mask = torch.ones(steps, length + steps, dtype=torch.bool, device=s1.device).tril(length)
         for block, (keys, values) in zip(self.blocks, memory, strict=True):
@@ -60,7 +65,7 @@ class FastBarsDecoder:
             key, value = torch.cat((keys[index], key), 2), torch.cat((values[index], value), 2)
             mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
             x = block.finish(x, mixed)
-        return self.head(x)
+        return self.head(x[:, :kept])
 
 
 def folded_codes(tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,15 @@ from torch import Tensor
 
 from kronos.transformer import DEPENDENCY_HEADS, Kronos
 
-__all__ = ["KVCache", "cache_bytes_per_row"]
+__all__ = ["BLOCK", "CacheSlice", "KVCache", "blocks_up_to", "cache_bytes_per_row"]
+
+# Floats in 64 bytes: rows of scores that are whole blocks are all aligned alike.
+BLOCK = 16
+
+
+def blocks_up_to(length: int) -> int:
+    """``length``, up to the next multiple of BLOCK."""
+    return -(-length // BLOCK) * BLOCK
 
 
 class KVCache:
@@ -15,12 +23,14 @@ class KVCache:
 
     The blocks keep rotated keys. The dependency layer keeps the keys and values of the normed
     hidden states. Nothing is ever grown: position p of a row is written in place, and a step at
-    position p reads [:p + 1].
+    position p reads [:p + 1]. T is a multiple of ``BLOCK``, and values behind the newest position
+    are zero up to the next multiple, so that attention may read whole blocks.
     """
 
     def __init__(
         self, model: Kronos, rows: int, length: int, device: torch.device, dtype: torch.dtype
     ) -> None:
+        length = blocks_up_to(length)
         self.rows, self.length = rows, length
 
         def layer(heads: int) -> Tensor:
@@ -29,6 +39,15 @@ class KVCache:
 
         self.blocks = [layer(block.self_attn.n_heads) for block in model.transformer]
         self.dependency = layer(DEPENDENCY_HEADS)
+
+    @staticmethod
+    def append(layer: Tensor, key: Tensor, value: Tensor, position: int) -> None:
+        """Key and value [R, H, 1, E] of every row at ``position``."""
+        end = position + 1
+        layer[0, :, :, position:end] = key
+        layer[1, :, :, position:end] = value
+        if position % BLOCK == 0:
+            layer[1, :, :, end : blocks_up_to(end)] = 0
 
 
 class CacheSlice:
@@ -50,8 +69,9 @@ class CacheSlice:
                 target.copy_(source[: self.stop - self.start])
             else:
                 target.copy_(source[self.index])
+        layer[1, self.start : self.stop, :, length : blocks_up_to(length)] = 0
 
 
 def cache_bytes_per_row(model: Kronos, length: int, dtype: torch.dtype = torch.float32) -> int:
     """Bytes that one row of ``length`` positions takes in a :class:`KVCache`."""
-    return 2 * (model.n_layers + 1) * length * model.d_model * dtype.itemsize
+    return 2 * (model.n_layers + 1) * blocks_up_to(length) * model.d_model * dtype.itemsize

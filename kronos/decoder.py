@@ -13,8 +13,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kronos.cache import CacheSlice, KVCache
+from kronos.cache import CacheSlice, KVCache, blocks_up_to
 from kronos.layers import Attention
+from kronos.newest import attend_newest
 from kronos.transformer import Kronos
 
 __all__ = ["Decoder"]
@@ -31,9 +32,17 @@ class Decoder:
         self.dependency_rope = dependency_rope
         weight = model.head.proj_s1.weight
         self.device, self.dtype = weight.device, weight.dtype
+        self.cache: KVCache | None = None
 
     def new_cache(self, rows: int, length: int) -> KVCache:
-        return KVCache(self.model, rows, length, self.device, self.dtype)
+        """A cache for ``rows`` rows of ``length`` positions: the last one again if it fits."""
+        if self.cache is None or (self.cache.rows, self.cache.length) != (
+            rows,
+            blocks_up_to(length),
+        ):
+            self.cache = None  # freed before the next one is allocated
+            self.cache = KVCache(self.model, rows, length, self.device, self.dtype)
+        return self.cache
 
     @property
     def extra_bytes(self) -> int:
@@ -69,17 +78,15 @@ class Decoder:
         for block, layer in zip(model.transformer, cache.blocks, strict=True):
             attention, normed = block.self_attn, block.norm1(x)
             query, key, value = project(attention, normed, normed, rotate=True, start=position)
-            layer[0, :, :, position:end] = key
-            layer[1, :, :, position:end] = value
-            x = x + attention.attend(query, layer[0, :, :, :end], layer[1, :, :, :end], causal=False)
+            cache.append(layer, key, value, position)
+            x = x + attention.merge(attend_newest(query, layer, end))
             x = x + block.ffn(block.norm2(x))
         hidden = model.norm(x)
-        cross, layer = model.dep_layer.cross_attn, cache.dependency
+        cross = model.dep_layer.cross_attn
         key = cross.split_heads(cross.k_proj(hidden))
-        layer[0, :, :, position:end] = (
-            cross.rotary(key, position) if self.dependency_rope else key
-        )
-        layer[1, :, :, position:end] = cross.split_heads(cross.v_proj(hidden))
+        value = cross.split_heads(cross.v_proj(hidden))
+        key = cross.rotary(key, position) if self.dependency_rope else key
+        cache.append(cache.dependency, key, value, position)
         return hidden[:, 0]
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
@@ -88,12 +95,12 @@ class Decoder:
 
     def s2_logits(self, hidden: Tensor, s1: Tensor, cache: KVCache, end: int) -> Tensor:
         """[R, V] of the next s2 given the next ``s1`` [R]; ``end`` positions are in the cache."""
-        model, layer = self.model, cache.dependency
+        model = self.model
         cross = model.dep_layer.cross_attn
         query = cross.split_heads(cross.q_proj(model.embedding.emb_s1(s1).unsqueeze(1)))
         if self.dependency_rope:
             query = cross.rotary(query, end - 1)
-        mixed = cross.attend(query, layer[0, :, :, :end], layer[1, :, :, :end], causal=False)
+        mixed = cross.merge(attend_newest(query, cache.dependency, end))
         return model.head.proj_s2(model.dep_layer.norm(hidden + mixed[:, 0]))
 
 

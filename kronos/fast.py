@@ -15,12 +15,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from kronos import native
 from kronos.cache import CacheSlice, KVCache
 from kronos.decoder import Decoder
 from kronos.embeddings import TIME_TABLES
 from kronos.layers import Attention, RMSNorm, RotaryEmbedding, TransformerBlock
 from kronos.linear import linear_factory
-from kronos.native import attend_newest
+from kronos.newest import attend_newest
 from kronos.transformer import Kronos
 
 __all__ = ["FastBlock", "FastDecoder", "Rotation"]
@@ -102,7 +103,7 @@ class FastDecoder(Decoder):
     ) -> None:
         super().__init__(model, dependency_rope=dependency_rope)
         self.kernel = kernel
-        self.attend = attend_newest if kernel.endswith("+native") else attend_stock
+        self.attend = native.attend_newest if kernel.endswith("+native") else attend_newest
         linear = linear_factory(kernel)
         self.blocks = [FastBlock(block, kernel) for block in model.transformer]
         self.rotation = Rotation(model.transformer[0].self_attn.rotary, max_context)
@@ -163,13 +164,10 @@ class FastDecoder(Decoder):
         x = self.embed(s1[:, None], s2[:, None], stamp[:, None])
         for block, layer in zip(self.blocks, cache.blocks, strict=True):
             query, key, value = block.project(x, self.rotation, position)
-            layer[0, :, :, position:end] = key
-            layer[1, :, :, position:end] = value
+            cache.append(layer, key, value, position)
             x = block.finish(x, self.attend(query, layer, end))
         normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
-        key, value = self.dependency_memory(normed, position)
-        cache.dependency[0, :, :, position:end] = key
-        cache.dependency[1, :, :, position:end] = value
+        cache.append(cache.dependency, *self.dependency_memory(normed, position), position)
         return normed[:, 0]
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
@@ -183,11 +181,6 @@ class FastDecoder(Decoder):
         mixed = self.attend(query.transpose(1, 2), cache.dependency, end)
         x = self.cross_out.plus(mixed.transpose(1, 2).flatten(1), hidden * self.norm)
         return self.head_s2(F.rms_norm(x, x.shape[-1:], None, self.eps))
-
-
-def attend_stock(query: Tensor, layer: Tensor, end: int) -> Tensor:
-    """:func:`kronos.native.attend_newest` by torch's own attention."""
-    return F.scaled_dot_product_attention(query, layer[0, :, :, :end], layer[1, :, :, :end])
 
 
 def folded_embeddings(model: Kronos) -> tuple[Tensor, Tensor]:

@@ -117,6 +117,10 @@ class Attention(nn.Module):
             dropout_p=self.attn_dropout if self.training else 0.0,
             is_causal=causal and mask is None,
         )
+        return self.merge(mixed)
+
+    def merge(self, mixed: Tensor) -> Tensor:
+        """The heads' results [B, H, T, E] to [B, T, D]."""
         return self.resid_dropout(self.out_proj(rearrange(mixed, "b h t e -> b t (h e)")))
 
 

@@ -96,6 +96,7 @@ class Runner:
                         f"a batch of {shape.decode_rows} rows does not fit in memory; "
                         + ("lower batch_rows" if request.batch_rows else "shorten the context")
                     ) from error
+            self.decoder.cache = None
             self.row_limit = shape.decode_rows // 2
             log.warning(
                 "out of memory with %d rows a batch; going on with at most %d",
