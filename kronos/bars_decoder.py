@@ -12,6 +12,7 @@ from torch import Tensor
 
 from kronos.cache import BLOCK, blocks_up_to
 from kronos.fast import FastBlock, Rotation
+from kronos.layers import RotaryEmbedding
 from kronos.linear import linear_factory
 from kronos.quantizer import index_to_bits
 from kronos.tokenizer import KronosTokenizer
@@ -28,11 +29,9 @@ class FastBarsDecoder:
     def __init__(self, tokenizer: KronosTokenizer, *, kernel: str, max_context: int) -> None:
         linear = linear_factory(kernel)
         self.blocks = [FastBlock(block, kernel) for block in tokenizer.decoder]
-        self.rotation = (
-            Rotation(tokenizer.decoder[0].self_attn.rotary, max_context + BLOCK)
-            if self.blocks
-            else None
-        )
+        # Without blocks nothing is rotated, and any table will do.
+        rotary = tokenizer.decoder[0].self_attn.rotary if self.blocks else RotaryEmbedding(2)
+        self.rotation = Rotation(rotary, max_context + BLOCK)
         self.head = linear(tokenizer.head.weight, tokenizer.head.bias)
         self.coarse, self.fine = folded_codes(tokenizer)
 

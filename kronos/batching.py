@@ -11,7 +11,7 @@ from torch import Tensor
 from kronos.cache import cache_bytes_per_row
 from kronos.decoder import Decoder
 
-__all__ = ["BatchShape", "default_budget", "fixed_shape", "fitting_shape", "is_out_of_memory"]
+__all__ = ["BatchShape", "default_budget", "fitting_shape", "fixed_shape", "is_out_of_memory"]
 
 # Few rows of a whole context already fill the cores, and their activations stay in the cache.
 PREFILL_ROWS = 8

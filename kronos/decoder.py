@@ -10,7 +10,6 @@ Shapes: r or R rows, L positions, D width, V tokens. A decoder has four verbs:
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from kronos.cache import CacheSlice, KVCache, blocks_up_to
@@ -66,9 +65,7 @@ class Decoder:
         cross = model.dep_layer.cross_attn
         key = cross.split_heads(cross.k_proj(hidden))
         value = cross.split_heads(cross.v_proj(hidden))
-        target.write(
-            cache.dependency, cross.rotary(key) if self.dependency_rope else key, value
-        )
+        target.write(cache.dependency, cross.rotary(key) if self.dependency_rope else key, value)
         return hidden[:, -1]
 
     def step(self, s1: Tensor, s2: Tensor, stamp: Tensor, cache: KVCache, position: int) -> Tensor:

@@ -4,7 +4,7 @@ What differs from the modules, none of it beyond rounding:
 
 - the embeddings, their fusion and the time tables are folded into one table, summed in one go;
 - norm weights are folded into the linears that follow them; query, key and value are one linear;
-- rotary pairs are interleaved (by permuting weight rows), so that a rotation is one complex product;
+- rotary pairs are interleaved (by permuting weight rows): a rotation is one complex product;
 - the query of the dependency layer is a table over s1;
 - linears are those of :mod:`kronos.linear`.
 """
@@ -62,9 +62,7 @@ class FastBlock:
         self.w1, self.w3 = linear(ffn.w1.weight * scale), linear(ffn.w3.weight * scale)
         self.w2 = linear(ffn.w2.weight)
 
-    def project(
-        self, x: Tensor, rotation: Rotation, start: int
-    ) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, rotation: Rotation, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value [r, H, L, E] of ``x`` [r, L, D]."""
         normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
         qkv = self.qkv(normed).unflatten(-1, (3 * self.heads, -1))
@@ -128,7 +126,9 @@ class FastDecoder(Decoder):
         self.queries = F.linear(model.embedding.emb_s1.weight, query_weight, query_bias)
         self.cross_out = linear(cross.out_proj.weight, cross.out_proj.bias)
         self.head_s1 = linear(model.head.proj_s1.weight * self.norm, model.head.proj_s1.bias)
-        self.head_s2 = linear(model.head.proj_s2.weight * layer.norm.weight, model.head.proj_s2.bias)
+        self.head_s2 = linear(
+            model.head.proj_s2.weight * layer.norm.weight, model.head.proj_s2.bias
+        )
 
     @property
     def extra_bytes(self) -> int:

@@ -22,9 +22,9 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 
+from kronos import native, newest
 from kronos.linear import OneDnnLinear
 from kronos.machine import cache_folder, processor
-from kronos import native, newest
 from kronos.native import load_library
 
 __all__ = ["KERNELS", "check_kernel", "choose_kernel", "speed_ratios"]
@@ -93,9 +93,9 @@ def onednn_fault() -> str | None:
                 ("linear times", linear.times(x, other), want * other),
                 ("linear plus", linear.plus(x, other), want + other),
             ):
-                error = float((got - right).abs().max())
-                if not error < 2e-5:
-                    return f"{name}: error {error:.1e}"
+                off = float((got - right).abs().max())
+                if not off < 2e-5:
+                    return f"{name}: error {off:.1e}"
     except (AttributeError, RuntimeError, TypeError) as error:
         return first_line(error)
     return None
@@ -114,9 +114,9 @@ def native_fault() -> str | None:
         layer = torch.randn(2, 3, 2, end + 5, width, generator=generator)
         wide = layer[:, :, :, :end].double()
         want = F.scaled_dot_product_attention(query.double(), wide[0], wide[1])
-        error = float((native.attend_newest(query, layer, end) - want).abs().max())
-        if not error < 5e-6:
-            return f"attention: error {error:.1e}"
+        off = float((native.attend_newest(query, layer, end) - want).abs().max())
+        if not off < 5e-6:
+            return f"attention: error {off:.1e}"
     return None
 
 

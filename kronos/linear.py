@@ -72,4 +72,5 @@ class OneDnnLinear:
 
 def linear_factory(kernel: str) -> type[Linear]:
     """The class of a kernel's linears; the kernel's name begins with "stock" or "onednn"."""
-    return {"stock": StockLinear, "onednn": OneDnnLinear}[kernel.partition("+")[0]]
+    kinds: dict[str, type[Linear]] = {"stock": StockLinear, "onednn": OneDnnLinear}
+    return kinds[kernel.partition("+")[0]]

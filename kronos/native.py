@@ -27,7 +27,7 @@ from kronos.machine import cache_folder, processor
 __all__ = ["attend_newest", "load_library", "supports"]
 
 SOURCE = Path(__file__).with_name("attention.c")
-# Contraction is on, reassociation is off: every machine with fused multiply-add gives the same bits.
+# Contraction is on, reassociation is off: all machines with fused multiply-add give equal bits.
 FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
 LANES, WIDEST = 16, 256
 
@@ -40,10 +40,7 @@ def load_library() -> ctypes.CDLL:
     source = SOURCE.read_bytes()
     digest = hashlib.sha256(source + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]
     path = cache_folder() / f"attention-{digest}.so"
-    if path.is_file():
-        library = ctypes.CDLL(str(path))
-    else:
-        library = compile_library(path)
+    library = ctypes.CDLL(str(path)) if path.is_file() else compile_library(path)
     library.kronos_attend.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_long] * 6 + [ctypes.c_float]
     library.kronos_attend.restype = ctypes.c_int
     return library

@@ -18,15 +18,17 @@ from kronos.bars import (
     check_timestamps,
     normalise,
 )
+from kronos.bars_decoder import FastBarsDecoder
+from kronos.compilation import honour_environment
+from kronos.decoder import Decoder
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
-from kronos.forecast import CLOSE, Forecast
-from kronos.bars_decoder import FastBarsDecoder
-from kronos.decoder import Decoder
 from kronos.fast import FastDecoder
+from kronos.forecast import CLOSE, Forecast, merge
 from kronos.kernels import check_kernel, choose_kernel
 from kronos.runner import Request, Runner
 from kronos.sampling import Sampling, path_uniforms
+from kronos.sanity import Sanity, count_impossible, repair_bars
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
@@ -99,6 +101,7 @@ class KronosPredictor:
             self.kernel = choose_kernel(self.device) if kernel is None else kernel
             check_kernel(self.kernel, self.device)
         self.runner = self._new_runner(memory_budget)
+        honour_environment(self.runner.decoder)
 
     def _new_runner(self, memory_budget: int | None) -> Runner:
         rope, budget = self.dependency_rope == "trained", memory_budget
@@ -113,8 +116,8 @@ class KronosPredictor:
 
     def forecast(
         self,
-        values: np.ndarray,
-        x_stamp: np.ndarray,
+        values: np.ndarray | Sequence[np.ndarray],
+        x_stamp: np.ndarray | Sequence[np.ndarray],
         y_stamp: np.ndarray,
         *,
         T: float = 1.0,
@@ -124,6 +127,10 @@ class KronosPredictor:
         seeds: Sequence[int] | None = None,
         batch_rows: int | None = None,
         cache: bool = True,
+        repair: bool = False,
+        jump_sigmas: float = 10.0,
+        keep_paths: bool = True,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         names: Sequence[str] | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Forecast:
@@ -131,7 +138,8 @@ class KronosPredictor:
 
         Parameters
         ----------
-        values : [B, L, 6], open, high, low, close, volume, amount in price units
+        values : [B, L, 6], open, high, low, close, volume, amount in price units; or a list of
+            [L, 6] of any lengths, with ``x_stamp`` a list too. Equal lengths run together.
         x_stamp, y_stamp : datetime64 [B, L] and [B, steps], or :func:`kronos.time_features` of
             them, int [B, L, 5] and [B, steps, 5]
         T, top_k, top_p : see :class:`kronos.sampling.Sampling`; T = 0 is greedy
@@ -139,14 +147,88 @@ class KronosPredictor:
             global generator, all rows together.
         batch_rows : run every forward on exactly this many rows (rows = windows · paths), filled
             with copies. With seeds, or greedy, a window's result then has the same bits whichever
-            windows stand beside it.
+            windows stand beside it, and however many paths are asked for. None chooses by memory.
+        cache : False recomputes the whole window at every step, the slow oracle
+        repair : mend impossible bars, see :func:`kronos.sanity.repair_bars`; not in "exact"
+        jump_sigmas : how far a first step must jump to be counted, see :class:`kronos.Sanity`
+        keep_paths : False keeps mean, ``quantiles`` and p_up of the paths only
         names : one a window, for error messages
         on_step : called with the number of steps done
 
         Raises ValueError naming the series and the rule: bars that are not finite, fewer than two
         bars, zero steps, steps beyond max_context, timestamps out of order, wrong counts.
         """
-        values = np.asarray(values)
+        if repair and self.profile == "exact":
+            raise ValueError("repair=True changes published results; use profile='fast'")
+        settings: dict[str, Any] = {"T": T, "top_k": top_k, "top_p": top_p, "paths": paths, "cache": cache,
+                    "batch_rows": batch_rows, "repair": repair, "jump_sigmas": jump_sigmas,
+                    "on_step": on_step}  # fmt: skip
+        if len({len(window) for window in values}) > 1:
+            result = self._forecast_ragged(
+                list(values), list(x_stamp), y_stamp, seeds, names, settings
+            )
+        else:
+            result = self._forecast(
+                np.asarray(values), np.asarray(x_stamp), y_stamp, seeds, names, **settings
+            )
+        return result if keep_paths else result.summary(quantiles)
+
+    def _forecast_ragged(
+        self,
+        values: Sequence[np.ndarray],
+        x_stamp: Sequence[np.ndarray],
+        y_stamp: np.ndarray,
+        seeds: Sequence[int] | None,
+        names: Sequence[str] | None,
+        settings: dict[str, Any],
+    ) -> Forecast:
+        count = len(values)
+        names = [f"window {i}" for i in range(count)] if names is None else list(names)
+        for which, given in (("x_stamp", x_stamp), ("y_stamp", y_stamp), ("names", names),
+                             ("seeds", seeds)):  # fmt: skip
+            if given is not None and len(given) != count:
+                raise ValueError(f"{which} has {len(given)} entries for {count} windows")
+        by_length: dict[int, list[int]] = {}
+        for i, window in enumerate(values):
+            if len(x_stamp[i]) != len(window):
+                raise ValueError(
+                    f"{names[i]}: x_stamp has {len(x_stamp[i])} entries, {len(window)} needed"
+                )
+            by_length.setdefault(len(window), []).append(i)
+        parts = [
+            (
+                self._forecast(
+                    np.stack([values[i] for i in members]),
+                    np.stack([x_stamp[i] for i in members]),
+                    np.stack([y_stamp[i] for i in members]),
+                    None if seeds is None else [seeds[i] for i in members],
+                    [names[i] for i in members],
+                    **settings,
+                ),
+                members,
+            )
+            for members in by_length.values()
+        ]
+        return merge(parts)
+
+    def _forecast(
+        self,
+        values: np.ndarray,
+        x_stamp: np.ndarray,
+        y_stamp: np.ndarray,
+        seeds: Sequence[int] | None,
+        names: Sequence[str] | None,
+        *,
+        T: float,
+        top_k: int,
+        top_p: float,
+        paths: int,
+        batch_rows: int | None,
+        cache: bool,
+        repair: bool,
+        jump_sigmas: float,
+        on_step: Callable[[int], None] | None,
+    ) -> Forecast:
         if values.ndim != 3 or values.shape[2] != len(COLUMNS):
             raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
         windows, length = values.shape[:2]
@@ -164,26 +246,33 @@ class KronosPredictor:
         steps = y_features.shape[1]
         if steps > self.max_context:
             raise ValueError(f"{steps} steps are more than max_context ({self.max_context})")
-        if windows == 0:
-            return Forecast(
-                np.empty((0, paths, steps, len(COLUMNS)), np.float32), np.empty(0, np.float32)
-            )
         uniforms = None
         if seeds is not None:
             if len(seeds) != windows:
                 raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
             uniforms = path_uniforms(seeds, paths, steps).reshape(windows * paths, steps, 2)
+        y_stamp = np.asarray(y_stamp)
+        timestamps = y_stamp if y_stamp.dtype.kind == "M" else None
+        last_close = values[:, -1, CLOSE].astype(np.float32)
+        if windows == 0:
+            empty = np.empty((0, paths, steps, len(COLUMNS)), np.float32)
+            none = np.empty(0, np.int64)
+            return Forecast(empty, last_close, (), timestamps, Sanity(none, none, none, none))
         x, mean, scale = (
             np.stack(parts)
             for parts in zip(*(normalise(window, self.clip) for window in values), strict=True)
         )
         stamp = np.concatenate((x_features, y_features), axis=1)
-        generated, _ = self.runner.run(
+        generated, rows = self.runner.run(
             Request(x, stamp, steps, paths, sampling, uniforms, batch_rows, cache, on_step)
         )
         generated = generated.reshape(windows, paths, steps, len(COLUMNS))
         prices = generated * scale[:, None, None] + mean[:, None, None]
-        return Forecast(prices, values[:, -1, CLOSE].astype(np.float32))
+        change_std = np.diff(values[:, :, CLOSE].astype(np.float64), axis=1).std(axis=1)
+        sanity = count_impossible(prices, last_close, change_std, jump_sigmas=jump_sigmas)
+        if repair:
+            prices = repair_bars(prices, last_close)
+        return Forecast(prices, last_close, tuple(labels), timestamps, sanity, rows)
 
     def predict(
         self,
@@ -268,6 +357,8 @@ class KronosPredictor:
             )
         if pred_len < 1:
             raise ValueError(f"pred_len is {pred_len}; a forecast needs at least 1 step")
+        if not frames:
+            return []
         values, contexts, futures = [], [], []
         for name, frame, x, y in zip(names, frames, x_timestamps, y_timestamps, strict=True):
             bars = bars_to_array(frame, name)
@@ -283,25 +374,21 @@ class KronosPredictor:
             values.append(bars)
             contexts.append(context)
             futures.append(future)
-        by_length: dict[int, list[int]] = {}
-        for i, bars in enumerate(values):
-            by_length.setdefault(len(bars), []).append(i)
-        results: dict[int, pd.DataFrame] = {}
-        for members in by_length.values():
-            forecast = self.forecast(
-                np.stack([values[i] for i in members]),
-                np.stack([time_features(contexts[i]) for i in members]),
-                np.stack([time_features(futures[i]) for i in members]),
-                T=T,
-                top_k=top_k,
-                top_p=top_p,
-                paths=sample_count,
-                names=[names[i] for i in members],
-                on_step=progress(pred_len) if verbose else None,
-            )
-            for i, mean in zip(members, forecast.mean, strict=True):
-                results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=futures[i])
-        return [results[i] for i in range(len(frames))]
+        forecast = self.forecast(
+            values,
+            [time_features(context) for context in contexts],
+            np.stack([time_features(future) for future in futures]),
+            T=T,
+            top_k=top_k,
+            top_p=top_p,
+            paths=sample_count,
+            names=names,
+            on_step=progress(pred_len) if verbose else None,
+        )
+        return [
+            pd.DataFrame(mean, columns=list(COLUMNS), index=future)
+            for mean, future in zip(forecast.mean, futures, strict=True)
+        ]
 
 
 def progress(steps: int) -> Callable[[int], None]:

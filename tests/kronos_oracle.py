@@ -20,7 +20,10 @@ class Draw(NamedTuple):
 
 
 def first_difference(
-    a: tuple[torch.Tensor, torch.Tensor], b: tuple[torch.Tensor, torch.Tensor], row: int, length: int
+    a: tuple[torch.Tensor, torch.Tensor],
+    b: tuple[torch.Tensor, torch.Tensor],
+    row: int,
+    length: int,
 ) -> Draw | None:
     for step in range(a[0].shape[1] - length):
         for part in (0, 1):
