@@ -52,7 +52,7 @@ def compile_steps(decoder: Decoder) -> None:
 
 
 def honour_environment(decoder: Decoder) -> bool:
-    """Compile if ``KRONOS_COMPILE=1`` and the benchmark passed here; else warn. True if compiled."""
+    """Compile if ``KRONOS_COMPILE=1`` and the benchmark passed here, else warn; True if done."""
     if os.environ.get("KRONOS_COMPILE", "0") != "1":
         return False
     if verdict(decoder.device):

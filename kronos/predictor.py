@@ -160,9 +160,17 @@ class KronosPredictor:
         """
         if repair and self.profile == "exact":
             raise ValueError("repair=True changes published results; use profile='fast'")
-        settings: dict[str, Any] = {"T": T, "top_k": top_k, "top_p": top_p, "paths": paths, "cache": cache,
-                    "batch_rows": batch_rows, "repair": repair, "jump_sigmas": jump_sigmas,
-                    "on_step": on_step}  # fmt: skip
+        settings: dict[str, Any] = {
+            "T": T,
+            "top_k": top_k,
+            "top_p": top_p,
+            "paths": paths,
+            "batch_rows": batch_rows,
+            "cache": cache,
+            "repair": repair,
+            "jump_sigmas": jump_sigmas,
+            "on_step": on_step,
+        }
         if len({len(window) for window in values}) > 1:
             result = self._forecast_ragged(
                 list(values), list(x_stamp), y_stamp, seeds, names, settings

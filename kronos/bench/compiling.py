@@ -116,7 +116,8 @@ def report(result: dict[str, Any]) -> str:
         lines.append("Decision: torch.compile may be used here; KRONOS_COMPILE=1 is honoured.")
     else:
         lines.append(
-            "Decision: eager. `.env.compile` keeps TOTO_DISABLE_COMPILE=1 and leaves KRONOS_COMPILE "
-            "unset for this reason; KRONOS_COMPILE=1 would be ignored with a warning."
+            "Decision: eager. `.env.compile` keeps TOTO_DISABLE_COMPILE=1 and leaves "
+            "KRONOS_COMPILE unset for this reason; KRONOS_COMPILE=1 would be ignored, with a "
+            "warning."
         )
     return "\n".join(lines)

@@ -105,18 +105,18 @@ def plain_clock(predictor: KronosPredictor, batch: int, steps: int, context: int
     grows with rows, so at most PLAIN_ROWS are run.
     """
     rows = min(batch, PLAIN_ROWS)
-    seen = []
-    for length in (context, context + (steps - 1) // 2, context + steps - 1):
-        data = windows(rows, length, 1)
-        seen.append(
-            measured(lambda data=data: predictor.forecast(*data, seeds=range(rows), cache=False))
-        )
+    lengths = (context, context + (steps - 1) // 2, context + steps - 1)
+    first, middle, last = (plain_step(predictor, rows, length) for length in lengths)
     scale = steps * batch / rows
-    first, middle, last = seen
     return Clock(
         scale * (first.wall + 4 * middle.wall + last.wall) / 6,
         scale * (first.cpu + 4 * middle.cpu + last.cpu) / 6,
     )
+
+
+def plain_step(predictor: KronosPredictor, rows: int, length: int) -> Clock:
+    data = windows(rows, length, 1)
+    return measured(lambda: predictor.forecast(*data, seeds=range(rows), cache=False))
 
 
 def memory(
