@@ -37,9 +37,9 @@ class Rotation:
 
     def __call__(self, x: Tensor, start: int) -> Tensor:
         """Rotate ``x`` [r, L, H, E], whose first position is ``start``."""
-        pairs = torch.view_as_complex(x.unflatten(-1, (-1, 2)))
+        pairs = torch.view_as_complex(x.float().unflatten(-1, (-1, 2)))
         turned = pairs * self.table[start : start + x.shape[1]]
-        return torch.view_as_real(turned).flatten(-2)
+        return torch.view_as_real(turned).flatten(-2).type_as(x)
 
 
 def interleaved(weight: Tensor, heads: int) -> Tensor:
@@ -91,8 +91,6 @@ class FastDecoder(Decoder):
 
     kernel : see :mod:`kronos.kernels`
     max_context : positions at most
-
-    Raises ValueError unless the model is float32.
     """
 
     @torch.inference_mode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -26,6 +27,7 @@ from kronos.embeddings import time_features
 from kronos.fast import FastDecoder
 from kronos.forecast import CLOSE, Forecast, merge
 from kronos.kernels import check_kernel, choose_kernel
+from kronos.precision import token_agreement
 from kronos.runner import Request, Runner
 from kronos.sampling import Sampling, path_uniforms
 from kronos.sanity import Sanity, count_impossible, repair_bars
@@ -36,6 +38,7 @@ __all__ = ["KronosPredictor"]
 
 DependencyRope = Literal["exact", "trained"]
 Profile = Literal["exact", "fast"]
+DType = Literal["float32", "bfloat16"]
 
 
 class KronosPredictor:
@@ -54,6 +57,8 @@ class KronosPredictor:
         kernel gives other last bits.
     memory_budget : bytes for caches, activations and copied weights; None takes 2 GB on a CPU and
         60 % of the free memory on CUDA. Calls with ``batch_rows`` do not look at it.
+    dtype : "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
+        :meth:`token_agreement` says how many stay. The tokenizer stays in float32.
     dependency_rope : "exact" decodes s2 without rotation, as published results do; "trained"
         rotates by true positions, as published models were trained
 
@@ -73,6 +78,7 @@ class KronosPredictor:
         kernel: str | None = None,
         dependency_rope: DependencyRope = "exact",
         memory_budget: int | None = None,
+        dtype: DType = "float32",
     ) -> None:
         if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
             raise ValueError(
@@ -90,7 +96,16 @@ class KronosPredictor:
         if memory_budget is not None and memory_budget < 1:
             raise ValueError(f"memory_budget is {memory_budget}; it must be a number of bytes")
         self.device = next(model.parameters()).device if device is None else resolve_device(device)
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
+        if dtype == "bfloat16" and self.device.type != "cuda":
+            raise ValueError(
+                f"dtype 'bfloat16' is for CUDA; on {self.device.type} it gains nothing"
+            )
         self.model = model.to(self.device).eval()
+        self.reference = self.model
+        if dtype == "bfloat16":
+            self.model = copy.deepcopy(self.model).bfloat16()
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context = max_context
         self.clip = clip
@@ -113,6 +128,20 @@ class KronosPredictor:
         )
         bars = FastBarsDecoder(self.tokenizer, kernel=self.kernel, max_context=self.max_context)
         return Runner(fast, self.tokenizer, self.max_context, bars, memory_budget=budget)
+
+    def token_agreement(self, values: np.ndarray, x_stamp: np.ndarray) -> float:
+        """Share of greedy choices equal to those in float32, over windows [B, L, 6].
+
+        1 in float32 itself; see :func:`kronos.precision.token_agreement`.
+        """
+        if self.model is self.reference:
+            return 1.0
+        stamp = x_stamp if x_stamp.dtype.kind != "M" else time_features(x_stamp)
+        x = np.stack([normalise(window, self.clip)[0] for window in values])
+        with torch.inference_mode():
+            s1, s2 = self.tokenizer.encode(torch.from_numpy(x).to(self.device), half=True)
+        seen = torch.from_numpy(np.ascontiguousarray(stamp)).to(self.device)
+        return token_agreement(self.model, self.reference, s1, s2, seen)
 
     def forecast(
         self,
@@ -379,6 +408,7 @@ class KronosPredictor:
                 if len(index) != count:
                     raise ValueError(f"{name}: {which} has {len(index)} entries, {count} needed")
             check_timestamps(context, future, name)
+            check_same_columns(frames[0], frame, names[0], name)
             values.append(bars)
             contexts.append(context)
             futures.append(future)
@@ -397,6 +427,17 @@ class KronosPredictor:
             pd.DataFrame(mean, columns=list(COLUMNS), index=future)
             for mean, future in zip(forecast.mean, futures, strict=True)
         ]
+
+
+def check_same_columns(first: pd.DataFrame, frame: pd.DataFrame, of: str, name: str) -> None:
+    """Raise ValueError unless both series have, or both lack, volume and amount."""
+    for column in ("volume", "amount"):
+        if (column in first.columns) != (column in frame.columns):
+            has = name if column in frame.columns else of
+            raise ValueError(
+                f"{name}: its columns differ from those of {of}: only {has} has {column}; one "
+                "call takes one set of columns"
+            )
 
 
 def progress(steps: int) -> Callable[[int], None]:

@@ -45,9 +45,9 @@ def markdown(result: dict[str, Any]) -> str:
         "",
         "Plain is the path that runs the whole model at every step (`cache=False`). It is "
         "estimated in every row: single steps are timed at the first, middle and last length on "
-        "at most 12 windows, in turn with the other runs, summed by Simpson's rule and scaled by the number "
-        "of windows. The shares are of the two ceilings over the whole run: a prefill is bound by "
-        "the first, a decode step by the second.",
+        "at most 12 windows, in turn with the other runs, summed by Simpson's rule and scaled by "
+        "the number of windows. The shares are of the two ceilings over the whole run: a prefill "
+        "is bound by the first, a decode step by the second.",
         "",
     ]
     return "\n".join(lines)

@@ -9,10 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from kronos_golden import Golden, daily_stamps, random_bars
+from kronos_golden import Golden, daily_stamps, random_bars, relative_error
 
 from kronos import Forecast, KronosPredictor, check_kernel
+from kronos.cache import CacheSlice
+from kronos.fast import FastDecoder
 from kronos.kernels import KERNELS, fault
+from kronos.precision import token_agreement
 from kronos.runner import Runner
 from kronos.sanity import count_impossible, repair_bars
 
@@ -65,7 +68,7 @@ def test_same_bits_in_the_fast_profile(fast: KronosPredictor) -> None:
 
 
 def test_a_small_memory_budget_changes_no_token(learned: Golden, fast: KronosPredictor) -> None:
-    small = KronosPredictor(learned.model(), learned.tokenizer(), "cpu", memory_budget=400_000)
+    small = KronosPredictor(learned.model(), learned.tokenizer(), "cpu", memory_budget=700_000)
     windows = random_bars(5, 33)
     torch.manual_seed(2)
     want = run(fast, windows, paths=3)
@@ -217,3 +220,59 @@ def test_kernels_are_for_the_cpu() -> None:
     check_kernel("stock", "cuda")
     with pytest.raises(ValueError, match="it is for the CPU"):
         check_kernel("onednn", "cuda")
+
+
+@torch.inference_mode()
+def test_bfloat16_agrees_in_most_tokens_and_decodes(golden: Golden) -> None:
+    model, half = golden.model(), golden.model().bfloat16()
+    s1, s2, stamp = golden.tensor("s1"), golden.tensor("s2"), golden.stamp("x_stamp")
+    assert token_agreement(model, model, s1, s2, stamp) == 1
+    assert token_agreement(half, model, s1, s2, stamp) > 0.8
+    decoder = FastDecoder(half, kernel="stock", max_context=40)
+    cache = decoder.new_cache(4, 40)
+    hidden = decoder.prefill(s1[:, :20], s2[:, :20], stamp[:, :20], CacheSlice(cache, 0, 4))
+    want = model.next_s1_logits(model.hidden_states(s1[:, :20], s2[:, :20], stamp[:, :20]))
+    assert relative_error(decoder.s1_logits(hidden).float(), want) < 0.1
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("profile", ["exact", "fast"])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_on_cuda(learned: Golden, predictor: KronosPredictor, profile: Any, dtype: Any) -> None:
+    there = KronosPredictor(
+        learned.model(), learned.tokenizer(), "cuda", profile=profile, dtype=dtype
+    )
+    windows = random_bars(5, 33)
+    assert 0.8 < there.token_agreement(windows, daily_stamps(5, 33)) <= 1
+    got = run(there, windows, T=0, paths=2)
+    assert np.isfinite(got.paths).all()
+    if dtype == "float32":
+        np.testing.assert_allclose(
+            got.paths, run(predictor, windows, T=0, paths=2).paths, rtol=1e-3
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "rule"),
+    [
+        ({"profile": "quick"}, "profile is 'quick'"),
+        ({"dtype": "float16"}, "dtype is 'float16'"),
+        ({"dtype": "bfloat16"}, "bfloat16' is for CUDA"),
+        ({"memory_budget": 0}, "memory_budget is 0"),
+        ({"profile": "fast", "kernel": "mkl"}, "kernel is 'mkl'"),
+    ],
+)
+def test_settings_outside_their_range(learned: Golden, settings: dict[str, Any], rule: str) -> None:
+    with pytest.raises(ValueError, match=rule):
+        KronosPredictor(learned.model(), learned.tokenizer(), "cpu", **settings)
+
+
+def test_series_of_other_columns_are_refused(predictor: KronosPredictor) -> None:
+    columns = ["open", "high", "low", "close", "volume"]
+    frame = pd.DataFrame(random_bars(1, 20)[0][:, :5], columns=columns)
+    past = pd.Series(pd.date_range("2010-01-04", periods=20))
+    future = pd.Series(pd.date_range("2011-01-03", periods=STEPS))
+    with pytest.raises(ValueError, match="series 1: its columns differ.*only series 0 has volume"):
+        predictor.predict_batch(
+            [frame, frame.drop(columns="volume")], [past] * 2, [future] * 2, STEPS
+        )
