@@ -46,7 +46,8 @@ def fitting_shape(
     a_row = cache_bytes_per_row(model, positions, decoder.dtype) + 64 * (
         2**model.s1_bits + 2**model.s2_bits
     )
-    free = budget - decoder.extra_bytes - prefill_rows * a_prefill
+    weights = sum(p.numel() * p.element_size() for p in model.parameters())
+    free = budget - weights - decoder.extra_bytes - prefill_rows * a_prefill
     most = min(max(1, free // a_row), DECODE_ROWS[decoder.device.type], limit or rows)
     return BatchShape(even(rows, most), prefill_rows)
 

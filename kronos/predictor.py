@@ -26,6 +26,7 @@ from kronos.devices import resolve_device
 from kronos.embeddings import time_features
 from kronos.fast import FastDecoder
 from kronos.forecast import CLOSE, Forecast, merge
+from kronos.graphs import capture_steps
 from kronos.kernels import check_kernel, choose_kernel
 from kronos.precision import token_agreement
 from kronos.runner import Request, Runner
@@ -55,10 +56,11 @@ class KronosPredictor:
     kernel : of the fast profile, see :mod:`kronos.kernels`; None takes what
         :func:`kronos.kernels.choose_kernel` finds. Choose once for all processes of a run: another
         kernel gives other last bits.
-    memory_budget : bytes for caches, activations and copied weights; None takes 2 GB on a CPU and
+    memory_budget : bytes for weights, caches and activations; None takes 2 GB on a CPU and
         60 % of the free memory on CUDA. Calls with ``batch_rows`` do not look at it.
     dtype : "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
         :meth:`token_agreement` says how many stay. The tokenizer stays in float32.
+    cuda_graphs : replay decode steps from CUDA graphs; eager is the default
     dependency_rope : "exact" decodes s2 without rotation, as published results do; "trained"
         rotates by true positions, as published models were trained
 
@@ -79,6 +81,7 @@ class KronosPredictor:
         dependency_rope: DependencyRope = "exact",
         memory_budget: int | None = None,
         dtype: DType = "float32",
+        cuda_graphs: bool = False,
     ) -> None:
         if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
             raise ValueError(
@@ -99,9 +102,7 @@ class KronosPredictor:
         if dtype not in ("float32", "bfloat16"):
             raise ValueError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
         if dtype == "bfloat16" and self.device.type != "cuda":
-            raise ValueError(
-                f"dtype 'bfloat16' is for CUDA; on {self.device.type} it gains nothing"
-            )
+            raise ValueError(f"dtype 'bfloat16' is for CUDA, not for {self.device.type}")
         self.model = model.to(self.device).eval()
         self.reference = self.model
         if dtype == "bfloat16":
@@ -116,7 +117,10 @@ class KronosPredictor:
             self.kernel = choose_kernel(self.device) if kernel is None else kernel
             check_kernel(self.kernel, self.device)
         self.runner = self._new_runner(memory_budget)
-        honour_environment(self.runner.decoder)
+        if cuda_graphs:
+            capture_steps(self.runner.decoder)
+        else:
+            honour_environment(self.runner.decoder)
 
     def _new_runner(self, memory_budget: int | None) -> Runner:
         rope, budget = self.dependency_rope == "trained", memory_budget

@@ -61,7 +61,7 @@ class Runner:
     """A decoder and a tokenizer; remembers the batch size that memory allowed.
 
     bars_decoder : None decodes with the tokenizer's own modules
-    memory_budget : bytes for weights copied, caches and activations; None takes
+    memory_budget : bytes for weights, caches and activations; None takes
         :func:`kronos.batching.default_budget`
     row_limit : set when memory failed; later calls stay below it
     """

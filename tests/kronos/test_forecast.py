@@ -252,12 +252,28 @@ def test_on_cuda(learned: Golden, predictor: KronosPredictor, profile: Any, dtyp
         )
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
+@pytest.mark.parametrize("profile", ["exact", "fast"])
+def test_captured_steps_give_the_eager_tokens(learned: Golden, profile: Any) -> None:
+    results = []
+    for graphs in (False, True):
+        there = KronosPredictor(
+            learned.model(), learned.tokenizer(), "cuda", profile=profile, cuda_graphs=graphs
+        )
+        for start in (0, 5):  # the second call replays what the first captured
+            windows = random_bars(10, 33)[start : start + 5]
+            results.append(run(there, windows, seeds=range(5), paths=2).paths)
+    np.testing.assert_allclose(results[0], results[2], rtol=1e-5)
+    np.testing.assert_allclose(results[1], results[3], rtol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("settings", "rule"),
     [
         ({"profile": "quick"}, "profile is 'quick'"),
         ({"dtype": "float16"}, "dtype is 'float16'"),
         ({"dtype": "bfloat16"}, "bfloat16' is for CUDA"),
+        ({"cuda_graphs": True}, "cuda_graphs=True needs a CUDA device"),
         ({"memory_budget": 0}, "memory_budget is 0"),
         ({"profile": "fast", "kernel": "mkl"}, "kernel is 'mkl'"),
     ],
@@ -272,7 +288,7 @@ def test_series_of_other_columns_are_refused(predictor: KronosPredictor) -> None
     frame = pd.DataFrame(random_bars(1, 20)[0][:, :5], columns=columns)
     past = pd.Series(pd.date_range("2010-01-04", periods=20))
     future = pd.Series(pd.date_range("2011-01-03", periods=STEPS))
-    with pytest.raises(ValueError, match="series 1: its columns differ.*only series 0 has volume"):
+    with pytest.raises(ValueError, match=r"series 1: its columns differ.*only series 0 has volume"):
         predictor.predict_batch(
             [frame, frame.drop(columns="volume")], [past] * 2, [future] * 2, STEPS
         )
