@@ -12,9 +12,11 @@ from __future__ import annotations
 
 from kronos.checkpoint import CheckpointError
 from kronos.embeddings import time_features
-from kronos.forecast import Forecast
+from kronos.forecast import Forecast, PathStatistics
+from kronos.kernels import check_kernel, choose_kernel
 from kronos.loading import CheckpointInfo, checkpoint_info, load_predictor
 from kronos.predictor import KronosPredictor
+from kronos.sanity import Sanity
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
@@ -25,7 +27,11 @@ __all__ = [
     "Kronos",
     "KronosPredictor",
     "KronosTokenizer",
+    "PathStatistics",
+    "Sanity",
+    "check_kernel",
     "checkpoint_info",
+    "choose_kernel",
     "load_predictor",
     "time_features",
 ]

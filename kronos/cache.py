@@ -1,85 +1,77 @@
-"""Keys and values of the positions seen so far, in buffers sized once."""
+"""The keys and values that a decode step needs of all earlier positions."""
 
 from __future__ import annotations
 
-from typing import Self
-
+import torch
 from torch import Tensor
 
-__all__ = ["KVCache", "LayerCache"]
+from kronos.transformer import DEPENDENCY_HEADS, Kronos
+
+__all__ = ["BLOCK", "CacheSlice", "KVCache", "blocks_up_to", "cache_bytes_per_row"]
+
+# Floats in 64 bytes: rows of scores that are whole blocks are all aligned alike.
+BLOCK = 16
 
 
-class LayerCache:
-    """One layer: a buffer [2, rows, heads, positions, head width] filled up to ``length``."""
-
-    def __init__(self, buffer: Tensor, length: int = 0) -> None:
-        self.buffer = buffer
-        self.length = length
-
-    def append(self, key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
-        """Add [rows, heads, T, E] at the end; all keys and values so far."""
-        end = self.length + key.shape[2]
-        self.buffer[0, :, :, self.length : end] = key
-        self.buffer[1, :, :, self.length : end] = value
-        self.length = end
-        return self.keys, self.values
-
-    @property
-    def keys(self) -> Tensor:
-        return self.buffer[0, :, :, : self.length]
-
-    @property
-    def values(self) -> Tensor:
-        return self.buffer[1, :, :, : self.length]
-
-    def select(self, rows: Tensor) -> Self:
-        """A copy that holds ``rows`` (indices, repeats allowed)."""
-        _, _, heads, positions, width = self.buffer.shape
-        copy = self.buffer.new_empty(2, len(rows), heads, positions, width)
-        copy[:, :, :, : self.length] = self.buffer[:, rows, :, : self.length]
-        return type(self)(copy, self.length)
+def blocks_up_to(length: int) -> int:
+    """``length``, up to the next multiple of BLOCK."""
+    return -(-length // BLOCK) * BLOCK
 
 
 class KVCache:
-    """One :class:`LayerCache` a block, and one of the dependency layer.
+    """One static tensor [2, R, H, T, E] (keys, values) for each block and the dependency layer.
 
-    ``rotate`` says whether the dependency layer's keys are kept rotated by their positions.
+    The blocks keep rotated keys. The dependency layer keeps the keys and values of the normed
+    hidden states. Nothing is ever grown: position p of a row is written in place, and a step at
+    position p reads [:p + 1]. T is a multiple of ``BLOCK``, and values behind the newest position
+    are zero up to the next multiple, so that attention may read whole blocks.
     """
 
     def __init__(
-        self, layers: list[LayerCache], dependency: LayerCache, *, rotate: bool = False
+        self, model: Kronos, rows: int, length: int, device: torch.device, dtype: torch.dtype
     ) -> None:
-        self.layers, self.dependency, self.rotate = layers, dependency, rotate
+        length = blocks_up_to(length)
+        self.rows, self.length = rows, length
 
-    @classmethod
-    def empty(
-        cls,
-        *,
-        rows: int,
-        positions: int,
-        n_layers: int,
-        n_heads: int,
-        dependency_heads: int,
-        like: Tensor,
-        rotate: bool = False,
-    ) -> Self:
-        """Buffers for ``positions`` positions, of the width, device and type of ``like`` [D]."""
-        width = like.shape[-1]
+        def layer(heads: int) -> Tensor:
+            shape = (2, rows, heads, length, model.d_model // heads)
+            return torch.empty(shape, device=device, dtype=dtype)
 
-        def layer(heads: int) -> LayerCache:
-            return LayerCache(like.new_empty(2, rows, heads, positions, width // heads))
+        self.blocks = [layer(block.self_attn.n_heads) for block in model.transformer]
+        self.dependency = layer(DEPENDENCY_HEADS)
 
-        return cls(
-            [layer(n_heads) for _ in range(n_layers)], layer(dependency_heads), rotate=rotate
-        )
+    @staticmethod
+    def append(layer: Tensor, key: Tensor, value: Tensor, position: int) -> None:
+        """Key and value [R, H, 1, E] of every row at ``position``."""
+        end = position + 1
+        layer[0, :, :, position:end] = key
+        layer[1, :, :, position:end] = value
+        if position % BLOCK == 0:
+            layer[1, :, :, end : blocks_up_to(end)] = 0
 
-    @property
-    def length(self) -> int:
-        return self.dependency.length
 
-    def select(self, rows: Tensor) -> Self:
-        return type(self)(
-            [layer.select(rows) for layer in self.layers],
-            self.dependency.select(rows),
-            rotate=self.rotate,
-        )
+class CacheSlice:
+    """The rows of a cache that one prefill fills.
+
+    start, stop : rows of the cache
+    index : [stop - start], which row of the prefill each of them takes; None takes them in order
+    """
+
+    def __init__(self, cache: KVCache, start: int, stop: int, index: Tensor | None = None) -> None:
+        self.cache, self.start, self.stop, self.index = cache, start, stop, index
+
+    def write(self, layer: Tensor, keys: Tensor, values: Tensor) -> None:
+        """Keys and values [r, H, L, E] to positions 0..L-1 of ``layer`` [2, R, H, T, E]."""
+        length = keys.shape[2]
+        for kind, source in enumerate((keys, values)):
+            target = layer[kind, self.start : self.stop, :, :length]
+            if self.index is None:
+                target.copy_(source[: self.stop - self.start])
+            else:
+                target.copy_(source[self.index])
+        layer[1, self.start : self.stop, :, length : blocks_up_to(length)] = 0
+
+
+def cache_bytes_per_row(model: Kronos, length: int, dtype: torch.dtype = torch.float32) -> int:
+    """Bytes that one row of ``length`` positions takes in a :class:`KVCache`."""
+    return 2 * (model.n_layers + 1) * blocks_up_to(length) * model.d_model * dtype.itemsize

@@ -2,54 +2,157 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pandas as pd
 
 from kronos.bars import COLUMNS
+from kronos.sanity import Sanity
 
-__all__ = ["Forecast"]
+__all__ = ["Forecast", "PathStatistics"]
 
 CLOSE = COLUMNS.index("close")
+
+
+@dataclass(frozen=True, eq=False)
+class PathStatistics:
+    """What is kept of the paths when they are not.
+
+    mean : float32 [windows, steps, 6]
+    quantiles : q → float32 [windows, steps, 6]
+    p_up : float64 [windows, steps], share of paths whose close is above the last
+    n_paths : how many paths there were
+    """
+
+    mean: np.ndarray
+    quantiles: dict[float, np.ndarray]
+    p_up: np.ndarray
+    n_paths: int
 
 
 @dataclass(frozen=True, eq=False)
 class Forecast:
     """Sampled future bars of a batch of windows, in price units.
 
-    paths : float32 [windows, n_paths, steps, 6], columns open, high, low, close, volume, amount
+    paths : float32 [windows, n_paths, steps, 6], columns open, high, low, close, volume, amount;
+        None when only statistics were kept
     last_close : float32 [windows], the close of each window's last bar
+    names : one a window
+    timestamps : datetime64 [windows, steps] of the bars, None when calendar features were given
+    sanity : impossible bars that were generated, counted a window
+    batch_rows : rows of a decode step (the largest, if they differed)
+    statistics : in place of ``paths``
     """
 
-    paths: np.ndarray
+    paths: np.ndarray | None
     last_close: np.ndarray
+    names: tuple[str, ...] = ()
+    timestamps: np.ndarray | None = None
+    sanity: Sanity | None = None
+    batch_rows: int = 0
+    statistics: PathStatistics | None = None
+
+    @property
+    def _paths(self) -> np.ndarray:
+        if self.paths is None:
+            raise ValueError("this forecast kept statistics only; forecast with keep_paths=True")
+        return self.paths
 
     @property
     def n_paths(self) -> int:
-        return self.paths.shape[1]
+        return self.statistics.n_paths if self.statistics else self._paths.shape[1]
 
     @property
     def steps(self) -> int:
-        return self.paths.shape[2]
+        return self.statistics.mean.shape[1] if self.statistics else self._paths.shape[2]
 
     @property
     def mean(self) -> np.ndarray:
         """Mean over paths: float32 [windows, steps, 6]."""
-        return self.paths.mean(axis=1, dtype=np.float64).astype(np.float32)
+        if self.statistics is not None:
+            return self.statistics.mean
+        return self._paths.mean(axis=1, dtype=np.float64).astype(np.float32)
 
     @property
     def close(self) -> np.ndarray:
         """Closes of all paths: float32 [windows, n_paths, steps]."""
-        return self.paths[..., CLOSE]
+        return self._paths[..., CLOSE]
 
     def quantile(self, q: float) -> np.ndarray:
         """Quantile ``q`` over paths, linear between order statistics: [windows, steps, 6]."""
         if not 0 <= q <= 1:
             raise ValueError(f"q is {q}; a quantile lies in [0, 1]")
-        return np.quantile(self.paths, q, axis=1).astype(np.float32)
+        if self.statistics is not None:
+            if q not in self.statistics.quantiles:
+                kept = ", ".join(map(str, self.statistics.quantiles))
+                raise ValueError(f"q is {q}; this forecast kept the quantiles {kept} only")
+            return self.statistics.quantiles[q]
+        return np.quantile(self._paths, q, axis=1).astype(np.float32)
 
     def p_up(self, step: int) -> np.ndarray:
         """Share of paths [windows] whose close ``step`` bars ahead (from 1) is above the last."""
         if not 1 <= step <= self.steps:
             raise ValueError(f"step is {step}; this forecast has steps 1..{self.steps}")
+        if self.statistics is not None:
+            return self.statistics.p_up[:, step - 1]
         return (self.close[:, :, step - 1] > self.last_close[:, None]).mean(axis=1)
+
+    def summary(self, quantiles: Sequence[float] = (0.05, 0.5, 0.95)) -> Forecast:
+        """The same forecast with :class:`PathStatistics` in place of its paths."""
+        if self.paths is None:
+            return self
+        statistics = PathStatistics(
+            self.mean,
+            {q: self.quantile(q) for q in quantiles},
+            (self.close > self.last_close[:, None, None]).mean(axis=1),
+            self.n_paths,
+        )
+        return replace(self, paths=None, statistics=statistics)
+
+    def to_pandas(self) -> pd.DataFrame:
+        """Mean bars, one row a window and step.
+
+        Index (name, timestamp), or (name, step from 1) without timestamps; columns open, high,
+        low, close, volume, amount and p_up.
+        """
+        windows = len(self.last_close)
+        when = np.tile(np.arange(1, self.steps + 1), windows)
+        if self.timestamps is not None:
+            when = self.timestamps.reshape(-1)
+        index = pd.MultiIndex.from_arrays(
+            [np.repeat(np.array(self.names, dtype=object), self.steps), when],
+            names=["name", "step" if self.timestamps is None else "timestamp"],
+        )
+        frame = pd.DataFrame(
+            self.mean.reshape(-1, len(COLUMNS)), columns=list(COLUMNS), index=index
+        )
+        up = [self.p_up(step) for step in range(1, self.steps + 1)]
+        frame["p_up"] = np.stack(up, axis=1).reshape(-1)
+        return frame
+
+
+def merge(parts: Sequence[tuple[Forecast, list[int]]]) -> Forecast:
+    """One forecast from those of disjoint sets of windows, each with its windows' numbers."""
+    forecasts = [forecast for forecast, _ in parts]
+    back = np.argsort(np.concatenate([members for _, members in parts]))
+
+    def joined(arrays: list[np.ndarray]) -> np.ndarray:
+        return np.concatenate(arrays)[back]
+
+    stamps = [f.timestamps for f in forecasts if f.timestamps is not None]
+    names = [name for forecast in forecasts for name in forecast.names]
+    return Forecast(
+        joined([forecast._paths for forecast in forecasts]),
+        joined([forecast.last_close for forecast in forecasts]),
+        tuple(names[i] for i in back),
+        joined(stamps) if len(stamps) == len(forecasts) else None,
+        Sanity(
+            *(
+                joined([getattr(forecast.sanity, name) for forecast in forecasts])
+                for name in vars(forecasts[0].sanity)
+            )
+        ),
+        max(forecast.batch_rows for forecast in forecasts),
+    )

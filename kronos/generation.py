@@ -1,129 +1,36 @@
 """Autoregressive generation over token ids.
 
 1. encode the normalised context once (:func:`encode_windows`);
-2. run it through the model once, keeping keys and values (:func:`prefill`), shared by all paths
-   of a window;
-3. a step at a time, draw s1, then s2 given s1, and run the model on the new token alone
-   (:func:`generate_tokens`); without a cache, on the last ``max_context`` tokens again;
-4. decode the last ``max_context`` tokens once and keep the generated part
+2. prefill the context of each window once and share it among the window's paths, then a step at a
+   time run the newest position against the cache and draw s1, then s2 given s1
+   (:func:`generate_cached`). Beyond ``max_context`` every step sees the last ``max_context`` tokens
+   from position 0 again, so no key stays valid, and each step is a prefill;
+3. decode the last ``max_context`` tokens once and keep the generated part
    (:func:`decode_tokens`).
 
-:func:`generate_bars` does all four. W counts windows, R rows: windows · paths, the paths of a
-window side by side.
+:func:`generate_tokens` runs the whole model at every step: slow, and the oracle of the rest.
+
+W is the number of windows, R the number of rows: windows · paths, the paths of a window side by
+side.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Self
+from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.cache import KVCache
-from kronos.sampling import Sampling, sample
+from kronos.cache import CacheSlice, KVCache
+from kronos.decoder import Decoder
+from kronos.fast import FastDecoder
+from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
-__all__ = [
-    "Generation",
-    "decode_tokens",
-    "encode_windows",
-    "generate_bars",
-    "generate_tokens",
-    "prefill",
-]
+__all__ = ["decode_tokens", "encode_windows", "generate_cached", "generate_tokens"]
 
 Tokens = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class Generation:
-    """What to generate.
-
-    steps : bars a path
-    max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    sampling : how a token is chosen
-    paths : a window
-    batch_rows : rows of every forward, short batches filled with copies; None runs all at once
-    dependency_rope : whether the dependency layer rotates by true positions, as in training
-    cache : keep keys and values where that is exact; False runs over the whole context each step
-    """
-
-    steps: int
-    max_context: int
-    sampling: Sampling
-    paths: int = 1
-    batch_rows: int | None = None
-    dependency_rope: bool = False
-    cache: bool = True
-
-    def caches(self, length: int) -> bool:
-        """Whether a context of ``length`` keeps its positions to the last step."""
-        return self.cache and length + self.steps - 1 <= self.max_context
-
-
-@dataclass(frozen=True, eq=False)
-class Prefilled:
-    """The cache of a context, and the hidden state [R, 1, D] of its last position."""
-
-    cache: KVCache
-    hidden: Tensor
-
-    def select(self, rows: Tensor) -> Self:
-        return type(self)(self.cache.select(rows), self.hidden[rows])
-
-
-def generate_bars(
-    model: Kronos,
-    tokenizer: KronosTokenizer,
-    x: Tensor,
-    stamp: Tensor,
-    generation: Generation,
-    *,
-    uniforms: Tensor | None = None,
-    on_step: Callable[[int], None] | None = None,
-) -> Tensor:
-    """Normalised bars [R, steps, 6] that follow the windows ``x`` [W, L, 6].
-
-    Parameters
-    ----------
-    x : normalised and clipped
-    stamp : [W, L + steps, 5], calendar features of the context and of the forecast bars
-    uniforms : [R, steps, 2], see :func:`kronos.sampling.path_uniforms`; None draws from torch's
-        global generator
-    on_step : called with the number of steps done, in each chunk of ``batch_rows`` rows
-    """
-    size, length = generation.batch_rows, x.shape[1]
-    bars = []
-    for windows, count in chunks(torch.arange(len(x), device=x.device), size):
-        s1, s2 = encode_windows(tokenizer, x[windows])
-        ready = None
-        if generation.caches(length):
-            past = stamp[windows, :length]
-            ready = prefill(
-                model, (s1, s2), past, generation.steps, rotate=generation.dependency_rope
-            )
-        members = torch.arange(count, device=x.device).repeat_interleave(generation.paths)
-        first = int(windows[0]) * generation.paths
-        for rows, kept in chunks(torch.arange(len(members), device=x.device), size):
-            own = members[rows]
-            noise = None if uniforms is None else uniforms[first + rows]
-            # A single path uses its prefilled cache up; more of them need copies.
-            alone = generation.paths == 1 and len(own) == len(windows)
-            tokens = generate_tokens(
-                model,
-                (s1[own], s2[own]),
-                stamp[windows[own]],
-                generation,
-                uniforms=noise,
-                prefilled=ready if alone or ready is None else ready.select(own),
-                on_step=on_step,
-            )
-            bars.append(decode_tokens(tokenizer, tokens, generation)[:kept])
-    return torch.cat(bars)
 
 
 def encode_windows(tokenizer: KronosTokenizer, x: Tensor) -> Tokens:
@@ -132,67 +39,141 @@ def encode_windows(tokenizer: KronosTokenizer, x: Tensor) -> Tokens:
     return s1, s2
 
 
-def prefill(
-    model: Kronos, tokens: Tokens, stamp: Tensor, steps: int, *, rotate: bool = False
-) -> Prefilled:
-    """Run a context through the model, with room for ``steps`` further tokens less the last."""
-    rows, length = tokens[0].shape
-    cache = model.new_cache(rows, length + steps - 1, rotate=rotate)
-    hidden = model.hidden_states(*tokens, stamp, cache=cache)
-    return Prefilled(cache, hidden[:, -1:])
+def generate_cached(
+    decoder: Decoder,
+    tokens: Tokens,
+    stamp: Tensor,
+    *,
+    windows: Tensor,
+    steps: int,
+    max_context: int,
+    sampling: Sampling,
+    noise: Noise,
+    prefill_rows: int,
+    on_step: Callable[[int], None] | None = None,
+) -> Tokens:
+    """Append ``steps`` tokens to the context.
+
+    Parameters
+    ----------
+    tokens : (s1, s2) of the contexts, each [W, L]
+    stamp : [W, L + steps, 5], calendar features of the context and of the forecast bars
+    windows : [R], ascending: which window each row continues
+    max_context : tokens seen at most; older ones are dropped and positions restart at 0
+    prefill_rows : every prefill has exactly this many rows, the last one filled up with copies
+
+    Returns (s1, s2), each [R, L + steps].
+    """
+    length, rows = tokens[0].shape[1], len(windows)
+    cache = decoder.new_cache(rows, min(length + steps - 1, max_context))
+    by_value = isinstance(decoder, FastDecoder)
+    s1, s2 = (torch.nn.functional.pad(ids[windows], (0, steps)) for ids in tokens)
+    row_stamp = stamp[windows]
+    for step in range(steps):
+        end = length + step
+        seen = slice(max(0, end - max_context), end)
+        if step == 0:
+            hidden = prefill_windows(
+                decoder, tokens, stamp, seen, windows, cache, prefill_rows=prefill_rows
+            )
+        elif end > max_context:
+            each = torch.arange(rows, device=windows.device)
+            hidden = prefill_windows(
+                decoder, (s1, s2), row_stamp, seen, each, cache, prefill_rows=prefill_rows
+            )
+        else:
+            newest = end - 1
+            hidden = decoder.step(s1[:, newest], s2[:, newest], row_stamp[:, newest], cache, newest)
+        s1[:, end] = choose(decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=by_value)
+        s2_logits = decoder.s2_logits(hidden, s1[:, end], cache, seen.stop - seen.start)
+        s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=by_value)
+        if on_step is not None:
+            on_step(step + 1)
+    return s1, s2
+
+
+def prefill_windows(
+    decoder: Decoder,
+    tokens: Tokens,
+    stamp: Tensor,
+    seen: slice,
+    windows: Tensor,
+    cache: KVCache,
+    *,
+    prefill_rows: int,
+) -> Tensor:
+    """Fill the cache with the ``seen`` part of each row's window; hidden [R, D] of its last token.
+
+    A window is run once, however many rows continue it.
+    """
+    hidden: list[Tensor] = []
+    first, last = int(windows[0]), int(windows[-1])
+    shared = len(windows) != last - first + 1
+    for start in range(first, last + 1, prefill_rows):
+        members = torch.arange(start, start + prefill_rows, device=windows.device)
+        # Short prefills are filled with copies of the last window: one shape for every forward.
+        members = members.clamp(max=last)
+        stop = min(start + prefill_rows, last + 1)
+        row_start, row_stop = (
+            torch.searchsorted(windows, torch.tensor([start, stop], device=windows.device)).tolist()
+            if shared
+            else (start - first, stop - first)
+        )
+        index = windows[row_start:row_stop] - start if shared else None
+        target = CacheSlice(cache, row_start, row_stop, index)
+        done = decoder.prefill(
+            tokens[0][members, seen], tokens[1][members, seen], stamp[members, seen], target
+        )
+        hidden.append(done[: stop - start] if index is None else done[index])
+    return torch.cat(hidden)
 
 
 def generate_tokens(
     model: Kronos,
     tokens: Tokens,
     stamp: Tensor,
-    generation: Generation,
     *,
+    steps: int,
+    max_context: int,
+    sampling: Sampling,
     uniforms: Tensor | None = None,
-    prefilled: Prefilled | None = None,
+    noise: Noise | None = None,
+    dependency_rope: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Tokens:
-    """Append ``generation.steps`` tokens to the context.
+    """Append ``steps`` tokens to the context, running the whole model at each.
 
     Parameters
     ----------
     tokens : (s1, s2) of the context, each [R, L]
-    stamp : [R, L + steps, 5]
-    uniforms : [R, steps, 2], or None
-    prefilled : of the same context; it is used up. None runs over the whole context each step.
+    stamp : [R, L + steps, 5], calendar features of the context and of the forecast bars
+    max_context : tokens seen at most; older ones are dropped and positions restart at 0
+    uniforms : [R, steps, 2], see :func:`kronos.sampling.path_uniforms`
+    noise : instead of ``uniforms``; with neither, torch's global generator is drawn from
+    dependency_rope : whether the dependency layer rotates by true positions, as in training
 
     Returns (s1, s2), each [R, L + steps].
     """
-    length, steps = tokens[0].shape[1], generation.steps
-    s1, s2 = (F.pad(ids, (0, steps)) for ids in tokens)
-    cache = prefilled.cache if prefilled is not None else None
+    rows, length = tokens[0].shape
+    if noise is None:
+        noise = GlobalNoise(rows, torch.arange(rows)) if uniforms is None else SeededNoise(uniforms)
+    s1, s2 = (torch.nn.functional.pad(ids, (0, steps)) for ids in tokens)
     for step in range(steps):
         end = length + step
-        if prefilled is not None and step == 0:
-            hidden = prefilled.hidden
-        else:
-            first = end - 1 if cache is not None else max(0, end - generation.max_context)
-            seen = slice(first, end)
-            hidden = model.hidden_states(s1[:, seen], s2[:, seen], stamp[:, seen], cache=cache)
-        noise = (None, None) if uniforms is None else uniforms[:, step].unbind(dim=-1)
-        s1[:, end] = sample(model.next_s1_logits(hidden), generation.sampling, noise[0])
-        s2_logits = model.next_s2_logits(
-            hidden, s1[:, end], rotate=generation.dependency_rope, cache=cache
-        )
-        s2[:, end] = sample(s2_logits, generation.sampling, noise[1])
+        seen = slice(max(0, end - max_context), end)
+        hidden = model.hidden_states(s1[:, seen], s2[:, seen], stamp[:, seen])
+        logits = model.next_s1_logits(hidden)
+        s1[:, end] = choose(logits, sampling, noise, step, 0, by_value=False)
+        logits = model.next_s2_logits(hidden, s1[:, end], rotate=dependency_rope)
+        s2[:, end] = choose(logits, sampling, noise, step, 1, by_value=False)
         if on_step is not None:
             on_step(step + 1)
     return s1, s2
 
 
-def decode_tokens(tokenizer: KronosTokenizer, tokens: Tokens, generation: Generation) -> Tensor:
+def decode_tokens(
+    tokenizer: KronosTokenizer, tokens: Tokens, *, steps: int, max_context: int
+) -> Tensor:
     """Normalised bars [R, steps, 6] of the last ``steps`` tokens, decoded within their context."""
-    s1, s2 = (ids[:, -generation.max_context :] for ids in tokens)
-    return tokenizer.decode((s1, s2), half=True)[:, -generation.steps :]
-
-
-def chunks(rows: Tensor, size: int | None) -> Iterator[tuple[Tensor, int]]:
-    """(indices, how many count): all at once, or ``size`` a chunk, filled up with copies."""
-    for part in rows.split(size) if size is not None else [rows]:
-        filler = part[:1].expand((size or len(part)) - len(part))
-        yield torch.cat((part, filler)), len(part)
+    s1, s2 = (ids[:, -max_context:] for ids in tokens)
+    return tokenizer.decode((s1, s2), half=True)[:, -steps:]

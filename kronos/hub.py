@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 import ssl
 import threading
 import urllib.error
@@ -54,7 +56,7 @@ def fetch(
         return download(
             repo, files, optional, revision, cache_dir=cache_dir, force=force_download, token=token
         )
-    except Exception as error:
+    except Exception as error:  # a broken transfer raises whatever the HTTP library has for it
         reason = " ".join(str(error).split())
         raise HubError(f"{what} cannot be fetched from {constants.ENDPOINT}: {reason}") from error
 
@@ -105,11 +107,35 @@ def download(
             if name in optional and not isinstance(error, LocalEntryNotFoundError):
                 continue
             raise
+        verify(Path(path))
         folder = Path(path).parent
         # Every file after the first comes from the same commit, even if the branch moves now.
         revision = folder.name
     assert folder is not None
     return folder
+
+
+def verify(path: Path) -> None:
+    """Raise OSError, and drop the file, unless its content has the hash that the Hub announced.
+
+    The Hub client compares sizes only. It files a blob under its announced hash: SHA-256 of large
+    files, the hash of a Git blob of small ones. Other names (mirrors, no symlinks) say nothing.
+    """
+    blob = path.resolve()
+    announced = blob.name
+    if re.fullmatch(r"[0-9a-f]{64}", announced):
+        digest = hashlib.sha256()
+    elif re.fullmatch(r"[0-9a-f]{40}", announced):
+        digest = hashlib.sha1(b"blob %d\0" % blob.stat().st_size)
+    else:
+        return
+    with blob.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    if digest.hexdigest() != announced:
+        blob.unlink()
+        path.unlink(missing_ok=True)
+        raise OSError(f"{path.name} has hash {digest.hexdigest()}, {announced} was announced")
 
 
 def reachable(endpoint: str, timeout_s: float = 1.0) -> bool:

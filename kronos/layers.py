@@ -11,8 +11,6 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from kronos.cache import LayerCache
-
 __all__ = ["Attention", "FeedForward", "RMSNorm", "RotaryEmbedding", "TransformerBlock"]
 
 
@@ -83,19 +81,12 @@ class Attention(nn.Module):
         rotate: bool = True,
         start: int = 0,
         padding_mask: Tensor | None = None,
-        cache: LayerCache | None = None,
     ) -> Tensor:
         """Attend from ``x`` [B, T, D] to ``memory`` [B, S, D] and return [B, T, D].
 
         ``start`` is the position of the first query; keys start at position 0.
         ``padding_mask`` [B, S] is true at the keys that nobody may attend to.
-        With ``cache``, ``x`` continues the positions that it holds, and is added to it. Then x is
-        the whole past (an empty cache) or a single position.
         """
-        if cache is not None:
-            query, key, value = self.project(x, start=cache.length)
-            key, value = cache.append(key, value)
-            return self.attend(query, key, value, causal=x.shape[1] > 1)
         memory = x if memory is None else memory
         query = self.split_heads(self.q_proj(x))
         key = self.split_heads(self.k_proj(memory))
@@ -103,13 +94,6 @@ class Attention(nn.Module):
         if rotate:
             query, key = self.rotary(query, start), self.rotary(key)
         return self.attend(query, key, value, causal=causal, padding_mask=padding_mask)
-
-    def project(self, x: Tensor, *, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Query, key and value [B, H, T, E] of ``x``, the first two rotated from ``start``."""
-        query, key, value = (
-            self.split_heads(layer(x)) for layer in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        return self.rotary(query, start), self.rotary(key, start), value
 
     def attend(
         self,
@@ -133,6 +117,10 @@ class Attention(nn.Module):
             dropout_p=self.attn_dropout if self.training else 0.0,
             is_causal=causal and mask is None,
         )
+        return self.merge(mixed)
+
+    def merge(self, mixed: Tensor) -> Tensor:
+        """The heads' results [B, H, T, E] to [B, T, D]."""
         return self.resid_dropout(self.out_proj(rearrange(mixed, "b h t e -> b t (h e)")))
 
 
@@ -173,8 +161,6 @@ class TransformerBlock(nn.Module):
         self.norm2 = RMSNorm(d_model)
         self.ffn = FeedForward(d_model, ff_dim, ffn_dropout_p)
 
-    def forward(
-        self, x: Tensor, padding_mask: Tensor | None = None, cache: LayerCache | None = None
-    ) -> Tensor:
-        x = x + self.self_attn(self.norm1(x), causal=True, padding_mask=padding_mask, cache=cache)
+    def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
+        x = x + self.self_attn(self.norm1(x), causal=True, padding_mask=padding_mask)
         return x + self.ffn(self.norm2(x))

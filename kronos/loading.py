@@ -120,6 +120,9 @@ def load_predictor(
     max_context: int | None = None,
     clip: float = 5.0,
     dependency_rope: Any = "exact",
+    profile: Any = "exact",
+    kernel: str | None = None,
+    memory_budget: int | None = None,
 ) -> KronosPredictor:
     """A :class:`KronosPredictor` by name; see :func:`checkpoint_info` and its own parameters.
 
@@ -139,7 +142,10 @@ def load_predictor(
         device=device,
         max_context=info.max_context,
         clip=clip,
+        profile=profile,
+        kernel=kernel,
         dependency_rope=dependency_rope,
+        memory_budget=memory_budget,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
@@ -10,18 +11,34 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.bars import COLUMNS, calendar_stamps, check_bars, normalise, read_series
+from kronos.bars import (
+    COLUMNS,
+    calendar_stamps,
+    check_bars,
+    normalise,
+    read_series,
+)
+from kronos.bars_decoder import FastBarsDecoder
+from kronos.compilation import honour_environment
+from kronos.decoder import Decoder
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
-from kronos.forecast import CLOSE, Forecast
-from kronos.generation import Generation, generate_bars
+from kronos.fast import FastDecoder
+from kronos.forecast import CLOSE, Forecast, merge
+from kronos.graphs import capture_steps
+from kronos.kernels import check_kernel, choose_kernel
+from kronos.precision import token_agreement
+from kronos.runner import Request, Runner
 from kronos.sampling import Sampling, path_uniforms
+from kronos.sanity import Sanity, count_impossible, repair_bars
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
 __all__ = ["KronosPredictor"]
 
 DependencyRope = Literal["exact", "trained"]
+Profile = Literal["exact", "fast"]
+DType = Literal["float32", "bfloat16"]
 
 
 class KronosPredictor:
@@ -33,6 +50,16 @@ class KronosPredictor:
     device : "auto", "cpu", "cuda", "mps" or a torch device; None keeps the model's
     max_context : bars the model sees at most
     clip : normalised inputs are clipped to ± this
+    profile : "exact" computes as published implementations do; "fast" gives the same tokens, with
+        logits within 1e-5, in less time
+    kernel : of the fast profile, see :mod:`kronos.kernels`; None takes what
+        :func:`kronos.kernels.choose_kernel` finds. Choose once for all processes of a run: another
+        kernel gives other last bits.
+    memory_budget : bytes for weights, caches and activations; None takes 2 GB on a CPU and
+        60 % of the free memory on CUDA. Calls with ``batch_rows`` do not look at it.
+    dtype : "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
+        :meth:`token_agreement` says how many stay. The tokenizer stays in float32.
+    cuda_graphs : replay decode steps from CUDA graphs; eager is the default
     dependency_rope : "exact" decodes s2 without rotation, as published results do; "trained"
         rotates by true positions, as published models were trained
 
@@ -47,8 +74,13 @@ class KronosPredictor:
         device: str | torch.device | None = None,
         max_context: int = 512,
         clip: float = 5,
+        profile: Profile = "exact",
         *,
+        kernel: str | None = None,
         dependency_rope: DependencyRope = "exact",
+        memory_budget: int | None = None,
+        dtype: DType = "float32",
+        cuda_graphs: bool = False,
     ) -> None:
         if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
             raise ValueError(
@@ -61,17 +93,63 @@ class KronosPredictor:
             raise ValueError(f"clip is {clip}; it must be above 0")
         if dependency_rope not in ("exact", "trained"):
             raise ValueError(f"dependency_rope is {dependency_rope!r}; use 'exact' or 'trained'")
+        if profile not in ("exact", "fast"):
+            raise ValueError(f"profile is {profile!r}; use 'exact' or 'fast'")
+        if memory_budget is not None and memory_budget < 1:
+            raise ValueError(f"memory_budget is {memory_budget}; it must be a number of bytes")
         self.device = next(model.parameters()).device if device is None else resolve_device(device)
+        if dtype not in ("float32", "bfloat16"):
+            raise ValueError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
+        if dtype == "bfloat16" and self.device.type != "cuda":
+            raise ValueError(f"dtype 'bfloat16' is for CUDA, not for {self.device.type}")
         self.model = model.to(self.device).eval()
+        self.reference = self.model
+        if dtype == "bfloat16":
+            self.model = copy.deepcopy(self.model).bfloat16()
         self.tokenizer = tokenizer.to(self.device).eval()
         self.max_context = max_context
         self.clip = clip
         self.dependency_rope = dependency_rope
+        self.profile = profile
+        self.kernel = "stock"
+        if profile == "fast":
+            self.kernel = choose_kernel(self.device) if kernel is None else kernel
+            check_kernel(self.kernel, self.device)
+        self.runner = self._new_runner(memory_budget)
+        if cuda_graphs:
+            capture_steps(self.runner.decoder)
+        else:
+            honour_environment(self.runner.decoder)
+
+    def _new_runner(self, memory_budget: int | None) -> Runner:
+        rope, budget = self.dependency_rope == "trained", memory_budget
+        if self.profile == "exact":
+            decoder = Decoder(self.model, dependency_rope=rope)
+            return Runner(decoder, self.tokenizer, self.max_context, memory_budget=budget)
+        fast = FastDecoder(
+            self.model, kernel=self.kernel, max_context=self.max_context, dependency_rope=rope
+        )
+        bars = FastBarsDecoder(self.tokenizer, kernel=self.kernel, max_context=self.max_context)
+        return Runner(fast, self.tokenizer, self.max_context, bars, memory_budget=budget)
+
+    def token_agreement(self, values: np.ndarray, x_stamp: np.ndarray) -> float:
+        """Share of greedy choices equal to those in float32, over windows [B, L, 6].
+
+        1 in float32 itself; see :func:`kronos.precision.token_agreement`.
+        """
+        if self.model is self.reference:
+            return 1.0
+        stamp = x_stamp if x_stamp.dtype.kind != "M" else time_features(x_stamp)
+        x = np.stack([normalise(window, self.clip)[0] for window in values])
+        with torch.inference_mode():
+            s1, s2 = self.tokenizer.encode(torch.from_numpy(x).to(self.device), half=True)
+        seen = torch.from_numpy(np.ascontiguousarray(stamp)).to(self.device)
+        return token_agreement(self.model, self.reference, s1, s2, seen)
 
     def forecast(
         self,
-        values: np.ndarray,
-        x_stamp: np.ndarray,
+        values: np.ndarray | Sequence[np.ndarray],
+        x_stamp: np.ndarray | Sequence[np.ndarray],
         y_stamp: np.ndarray,
         *,
         T: float = 1.0,
@@ -81,6 +159,10 @@ class KronosPredictor:
         seeds: Sequence[int] | None = None,
         batch_rows: int | None = None,
         cache: bool = True,
+        repair: bool = False,
+        jump_sigmas: float = 10.0,
+        keep_paths: bool = True,
+        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
         names: Sequence[str] | None = None,
         on_step: Callable[[int], None] | None = None,
     ) -> Forecast:
@@ -88,7 +170,8 @@ class KronosPredictor:
 
         Parameters
         ----------
-        values : [B, L, 6], open, high, low, close, volume, amount in price units
+        values : [B, L, 6], open, high, low, close, volume, amount in price units; or a list of
+            [L, 6] of any lengths, with ``x_stamp`` a list too. Equal lengths run together.
         x_stamp, y_stamp : datetime64 [B, L] and [B, steps], or :func:`kronos.time_features` of
             them, int [B, L, 5] and [B, steps, 5]
         T, top_k, top_p : see :class:`kronos.sampling.Sampling`; T = 0 is greedy
@@ -96,79 +179,140 @@ class KronosPredictor:
             global generator, all rows together.
         batch_rows : run every forward on exactly this many rows (rows = windows · paths), filled
             with copies. With seeds, or greedy, a window's result then has the same bits whichever
-            windows stand beside it.
-        cache : keep keys and values where that is exact (context + steps - 1 within max_context);
-            False runs over the whole context at each step
+            windows stand beside it, and however many paths are asked for. None chooses by memory.
+        cache : False recomputes the whole window at every step, the slow oracle
+        repair : mend impossible bars, see :func:`kronos.sanity.repair_bars`; not in "exact"
+        jump_sigmas : how far a first step must jump to be counted, see :class:`kronos.Sanity`
+        keep_paths : False keeps mean, ``quantiles`` and p_up of the paths only
         names : one a window, for error messages
         on_step : called with the number of steps done
 
         Raises ValueError naming the series and the rule: bars that are not finite, fewer than two
         bars, zero steps, steps beyond max_context, timestamps out of order, wrong counts.
         """
-        values = np.asarray(values)
-        labels = window_labels(values, names)
+        if repair and self.profile == "exact":
+            raise ValueError("repair=True changes published results; use profile='fast'")
+        settings: dict[str, Any] = {
+            "T": T,
+            "top_k": top_k,
+            "top_p": top_p,
+            "paths": paths,
+            "batch_rows": batch_rows,
+            "cache": cache,
+            "repair": repair,
+            "jump_sigmas": jump_sigmas,
+            "on_step": on_step,
+        }
+        if len({len(window) for window in values}) > 1:
+            result = self._forecast_ragged(
+                list(values), list(x_stamp), y_stamp, seeds, names, settings
+            )
+        else:
+            result = self._forecast(
+                np.asarray(values), np.asarray(x_stamp), y_stamp, seeds, names, **settings
+            )
+        return result if keep_paths else result.summary(quantiles)
+
+    def _forecast_ragged(
+        self,
+        values: Sequence[np.ndarray],
+        x_stamp: Sequence[np.ndarray],
+        y_stamp: np.ndarray,
+        seeds: Sequence[int] | None,
+        names: Sequence[str] | None,
+        settings: dict[str, Any],
+    ) -> Forecast:
+        count = len(values)
+        names = [f"window {i}" for i in range(count)] if names is None else list(names)
+        for which, given in (("x_stamp", x_stamp), ("y_stamp", y_stamp), ("names", names),
+                             ("seeds", seeds)):  # fmt: skip
+            if given is not None and len(given) != count:
+                raise ValueError(f"{which} has {len(given)} entries for {count} windows")
+        by_length: dict[int, list[int]] = {}
+        for i, window in enumerate(values):
+            if len(x_stamp[i]) != len(window):
+                raise ValueError(
+                    f"{names[i]}: x_stamp has {len(x_stamp[i])} entries, {len(window)} needed"
+                )
+            by_length.setdefault(len(window), []).append(i)
+        parts = [
+            (
+                self._forecast(
+                    np.stack([values[i] for i in members]),
+                    np.stack([x_stamp[i] for i in members]),
+                    np.stack([y_stamp[i] for i in members]),
+                    None if seeds is None else [seeds[i] for i in members],
+                    [names[i] for i in members],
+                    **settings,
+                ),
+                members,
+            )
+            for members in by_length.values()
+        ]
+        return merge(parts)
+
+    def _forecast(
+        self,
+        values: np.ndarray,
+        x_stamp: np.ndarray,
+        y_stamp: np.ndarray,
+        seeds: Sequence[int] | None,
+        names: Sequence[str] | None,
+        *,
+        T: float,
+        top_k: int,
+        top_p: float,
+        paths: int,
+        batch_rows: int | None,
+        cache: bool,
+        repair: bool,
+        jump_sigmas: float,
+        on_step: Callable[[int], None] | None,
+    ) -> Forecast:
+        if values.ndim != 3 or values.shape[2] != len(COLUMNS):
+            raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
         windows, length = values.shape[:2]
+        labels = [f"window {i}" for i in range(windows)] if names is None else list(names)
+        if len(labels) != windows:
+            raise ValueError(f"names has {len(labels)} entries for {windows} windows")
         sampling = Sampling(T, top_k, top_p)
-        for name, count in (("paths", paths), ("batch_rows", batch_rows)):
-            if count is not None and count < 1:
-                raise ValueError(f"{name} is {count}; it must be at least 1")
+        if paths < 1:
+            raise ValueError(f"paths is {paths}; it must be at least 1")
+        if batch_rows is not None and batch_rows < 1:
+            raise ValueError(f"batch_rows is {batch_rows}; it must be at least 1")
         for label, window in zip(labels, values, strict=True):
             check_bars(window, label)
         x_features, y_features = calendar_stamps(x_stamp, y_stamp, labels, length)
         steps = y_features.shape[1]
         if steps > self.max_context:
             raise ValueError(f"{steps} steps are more than max_context ({self.max_context})")
-        if seeds is not None and len(seeds) != windows:
-            raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
-        if windows == 0:
-            return Forecast(np.empty((0, paths, steps, 6), np.float32), np.empty(0, np.float32))
         uniforms = None
         if seeds is not None:
+            if len(seeds) != windows:
+                raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
             uniforms = path_uniforms(seeds, paths, steps).reshape(windows * paths, steps, 2)
+        y_stamp = np.asarray(y_stamp)
+        timestamps = y_stamp if y_stamp.dtype.kind == "M" else None
+        last_close = values[:, -1, CLOSE].astype(np.float32)
+        if windows == 0:
+            empty = np.empty((0, paths, steps, len(COLUMNS)), np.float32)
+            none = np.empty(0, np.int64)
+            return Forecast(empty, last_close, (), timestamps, Sanity(none, none, none, none))
         x, mean, scale = (
             np.stack(parts)
             for parts in zip(*(normalise(window, self.clip) for window in values), strict=True)
         )
         stamp = np.concatenate((x_features, y_features), axis=1)
-        generation = Generation(
-            steps=steps,
-            max_context=self.max_context,
-            sampling=sampling,
-            paths=paths,
-            batch_rows=batch_rows,
-            dependency_rope=self.dependency_rope == "trained",
-            cache=cache,
+        generated, rows = self.runner.run(
+            Request(x, stamp, steps, paths, sampling, uniforms, batch_rows, cache, on_step)
         )
-        generated = self._generate(x, stamp, generation, uniforms, on_step)
         generated = generated.reshape(windows, paths, steps, len(COLUMNS))
         prices = generated * scale[:, None, None] + mean[:, None, None]
-        return Forecast(prices, values[:, -1, CLOSE].astype(np.float32))
-
-    @torch.inference_mode()
-    def _generate(
-        self,
-        x: np.ndarray,
-        stamp: np.ndarray,
-        generation: Generation,
-        uniforms: np.ndarray | None,
-        on_step: Callable[[int], None] | None,
-    ) -> np.ndarray:
-        """Normalised bars [B · paths, steps, 6]."""
-        noise = None
-        if uniforms is not None:
-            # MPS has no float64.
-            kind = torch.float32 if self.device.type == "mps" else torch.float64
-            noise = torch.from_numpy(uniforms).to(self.device, kind)
-        bars = generate_bars(
-            self.model,
-            self.tokenizer,
-            torch.from_numpy(x).to(self.device),
-            torch.from_numpy(stamp).to(self.device),
-            generation,
-            uniforms=noise,
-            on_step=on_step,
-        )
-        return bars.float().cpu().numpy()
+        change_std = np.diff(values[:, :, CLOSE].astype(np.float64), axis=1).std(axis=1)
+        sanity = count_impossible(prices, last_close, change_std, jump_sigmas=jump_sigmas)
+        if repair:
+            prices = repair_bars(prices, last_close)
+        return Forecast(prices, last_close, tuple(labels), timestamps, sanity, rows)
 
     def predict(
         self,
@@ -253,41 +397,41 @@ class KronosPredictor:
             )
         if pred_len < 1:
             raise ValueError(f"pred_len is {pred_len}; a forecast needs at least 1 step")
-        series = [
-            read_series(frame, x, y, pred_len, name)
-            for frame, x, y, name in zip(frames, x_timestamps, y_timestamps, names, strict=True)
+        if not frames:
+            return []
+        values, contexts, futures = [], [], []
+        for name, frame, x, y in zip(names, frames, x_timestamps, y_timestamps, strict=True):
+            bars, context, future = read_series(frame, x, y, pred_len, name)
+            check_same_columns(frames[0], frame, names[0], name)
+            values.append(bars)
+            contexts.append(context)
+            futures.append(future)
+        forecast = self.forecast(
+            values,
+            [time_features(context) for context in contexts],
+            np.stack([time_features(future) for future in futures]),
+            T=T,
+            top_k=top_k,
+            top_p=top_p,
+            paths=sample_count,
+            names=names,
+            on_step=progress(pred_len) if verbose else None,
+        )
+        return [
+            pd.DataFrame(mean, columns=list(COLUMNS), index=future)
+            for mean, future in zip(forecast.mean, futures, strict=True)
         ]
-        by_length: dict[int, list[int]] = {}
-        for i, (bars, _, _) in enumerate(series):
-            by_length.setdefault(len(bars), []).append(i)
-        results: dict[int, pd.DataFrame] = {}
-        for members in by_length.values():
-            values, contexts, futures = zip(*(series[i] for i in members), strict=True)
-            forecast = self.forecast(
-                np.stack(values),
-                np.stack([time_features(index) for index in contexts]),
-                np.stack([time_features(index) for index in futures]),
-                T=T,
-                top_k=top_k,
-                top_p=top_p,
-                paths=sample_count,
-                names=[names[i] for i in members],
-                on_step=progress(pred_len) if verbose else None,
+
+
+def check_same_columns(first: pd.DataFrame, frame: pd.DataFrame, of: str, name: str) -> None:
+    """Raise ValueError unless both series have, or both lack, volume and amount."""
+    for column in ("volume", "amount"):
+        if (column in first.columns) != (column in frame.columns):
+            has = name if column in frame.columns else of
+            raise ValueError(
+                f"{name}: its columns differ from those of {of}: only {has} has {column}; one "
+                "call takes one set of columns"
             )
-            for i, mean, index in zip(members, forecast.mean, futures, strict=True):
-                results[i] = pd.DataFrame(mean, columns=list(COLUMNS), index=index)
-        return [results[i] for i in range(len(frames))]
-
-
-def window_labels(values: np.ndarray, names: Sequence[str] | None) -> list[str]:
-    """What to call the windows of ``values`` [B, L, 6] in errors."""
-    if values.ndim != 3 or values.shape[2] != len(COLUMNS):
-        raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
-    if names is None:
-        return [f"window {i}" for i in range(len(values))]
-    if len(names) != len(values):
-        raise ValueError(f"names has {len(names)} entries for {len(values)} windows")
-    return list(names)
 
 
 def progress(steps: int) -> Callable[[int], None]:

@@ -12,12 +12,23 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Sampling", "filter_logits", "path_uniforms", "sample"]
+__all__ = [
+    "GlobalNoise",
+    "Noise",
+    "Sampling",
+    "SeededNoise",
+    "choose",
+    "filter_logits",
+    "path_uniforms",
+    "sample",
+    "top_p_by_value",
+]
 
 
 @dataclass(frozen=True)
@@ -55,6 +66,89 @@ def filter_logits(logits: Tensor, *, top_k: int, top_p: float) -> Tensor:
         above = torch.cat((torch.zeros_like(above[:, :1]), above[:, :-1]), dim=-1)
         return logits.masked_fill(torch.zeros_like(above).scatter(1, order, above), -torch.inf)
     return logits
+
+
+def top_p_by_value(logits: Tensor, top_p: float) -> Tensor:
+    """What ``filter_logits(logits, top_k=0, top_p=top_p)`` gives, from the sorted values alone.
+
+    Where several tokens tie with the last one kept, which of them stay depends on the order that a
+    full sort happens to give; then that is done.
+    """
+    if top_p >= 1:
+        return logits
+    if logits.device.type == "cpu":
+        # NumPy sorts float32 with vector instructions, several times faster than torch.
+        ordered = torch.from_numpy(np.sort(-logits.numpy(), axis=-1)).neg_()
+    else:
+        ordered = logits.sort(dim=-1, descending=True).values
+    above = ordered.softmax(dim=-1).cumsum(dim=-1) > top_p
+    kept = (~above[:, :-1]).sum(dim=-1, keepdim=True) + 1
+    dropped = logits < ordered.gather(1, kept - 1)
+    if bool(((~dropped).sum(dim=-1, keepdim=True) != kept).any()):
+        return filter_logits(logits, top_k=0, top_p=top_p)
+    return logits.masked_fill(dropped, -torch.inf)
+
+
+class Noise(Protocol):
+    """Where the randomness of a batch of rows comes from."""
+
+    seeded: bool
+
+    def draw(self, probabilities: Tensor, step: int, part: int) -> Tensor:
+        """Token ids [R] for ``probabilities`` [R, V]; part 0 is s1, 1 is s2."""
+
+
+class SeededNoise:
+    """Uniforms [R, steps, 2] of :func:`path_uniforms`, used by the inverse distribution."""
+
+    seeded = True
+
+    def __init__(self, uniforms: Tensor) -> None:
+        self.uniforms = uniforms
+
+    def draw(self, probabilities: Tensor, step: int, part: int) -> Tensor:
+        return inverse_cdf(probabilities, self.uniforms[:, step, part])
+
+
+class GlobalNoise:
+    """Torch's generator as ``torch.multinomial`` over all rows at once would use it.
+
+    A batch may hold only some of the rows: then the draws of all of them are made and the batch
+    takes its own, so that how rows are split into batches changes no token. Each batch starts from
+    the same state of the generator.
+
+    total : rows of the whole call
+    rows : [R], those of this batch
+    """
+
+    seeded = False
+
+    def __init__(self, total: int, rows: Tensor) -> None:
+        self.total, self.rows = total, rows
+        self.whole = len(rows) == total and bool((rows.cpu() == torch.arange(total)).all())
+
+    def draw(self, probabilities: Tensor, step: int, part: int) -> Tensor:
+        if self.whole:
+            return torch.multinomial(probabilities, 1).squeeze(-1)
+        # torch.multinomial of one sample is this race (exponential clocks).
+        size = (self.total, probabilities.shape[-1])
+        clocks = torch.empty(size, dtype=probabilities.dtype, device=probabilities.device)
+        return (probabilities / clocks.exponential_(1)[self.rows]).argmax(dim=-1)
+
+
+def choose(
+    logits: Tensor, sampling: Sampling, noise: Noise, step: int, part: int, *, by_value: bool
+) -> Tensor:
+    """One token id [R] a row of ``logits`` [R, V]; ``by_value`` takes the cheaper top-p."""
+    logits = logits.float()
+    if sampling.T == 0 or (sampling.top_k == 1 and noise.seeded):
+        return logits.argmax(dim=-1)
+    logits = logits / sampling.T
+    if by_value and sampling.top_k == 0:
+        kept = top_p_by_value(logits, sampling.top_p)
+    else:
+        kept = filter_logits(logits, top_k=sampling.top_k, top_p=sampling.top_p)
+    return noise.draw(kept.softmax(dim=-1), step, part)
 
 
 def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor | None = None) -> Tensor:

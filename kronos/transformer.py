@@ -8,7 +8,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kronos.cache import KVCache, LayerCache
 from kronos.checkpoint import CheckpointMixin
 from kronos.embeddings import HierarchicalEmbedding, TemporalEmbedding
 from kronos.layers import Attention, RMSNorm, TransformerBlock
@@ -49,32 +48,6 @@ class DependencyLayer(nn.Module):
             sibling, hidden, causal=causal, rotate=rotate, start=start, padding_mask=padding_mask
         )
         return self.norm(hidden + mixed)
-
-    def remember(self, hidden: Tensor, cache: LayerCache, *, rotate: bool) -> None:
-        """Add the keys and values of ``hidden`` [B, T, D] to the cache."""
-        attention = self.cross_attn
-        key = attention.split_heads(attention.k_proj(hidden))
-        if rotate:
-            key = attention.rotary(key, cache.length)
-        cache.append(key, attention.split_heads(attention.v_proj(hidden)))
-
-    def last(
-        self, hidden: Tensor, sibling: Tensor, *, rotate: bool, cache: LayerCache | None = None
-    ) -> Tensor:
-        """The last position alone: ``hidden`` [B, T, D] and ``sibling`` [B, D] to [B, D].
-
-        With ``cache``, ``hidden`` need only hold the last position, which the cache holds too.
-        """
-        attention, query = self.cross_attn, sibling.unsqueeze(1)
-        if cache is None:
-            start = hidden.shape[1] - 1
-            mixed = attention(query, hidden, causal=False, rotate=rotate, start=start)
-        else:
-            query = attention.split_heads(attention.q_proj(query))
-            if rotate:
-                query = attention.rotary(query, cache.length - 1)
-            mixed = attention.attend(query, cache.keys, cache.values, causal=False)
-        return self.norm(hidden[:, -1] + mixed[:, 0])
 
 
 class DualHead(nn.Module):
@@ -122,7 +95,7 @@ class Kronos(CheckpointMixin):
     ) -> None:
         super().__init__()
         self.s1_bits, self.s2_bits = s1_bits, s2_bits
-        self.d_model, self.n_layers, self.n_heads = d_model, n_layers, n_heads
+        self.d_model, self.n_layers = d_model, n_layers
         self.embedding = HierarchicalEmbedding(s1_bits, s2_bits, d_model)
         self.time_emb = TemporalEmbedding(d_model, learn_te)
         self.token_drop = nn.Dropout(token_dropout_p)
@@ -188,37 +161,15 @@ class Kronos(CheckpointMixin):
         s2_ids: Tensor,
         stamp: Tensor | None = None,
         padding_mask: Tensor | None = None,
-        cache: KVCache | None = None,
     ) -> Tensor:
-        """The normed output [B, T, D] of the last block.
-
-        With ``cache``, the tokens continue those it holds (all of the past into an empty cache,
-        or one position at a time) and are added to it.
-        """
-        if cache is not None and padding_mask is not None:
-            raise ValueError("a cache holds whole rows; pad none of them (padding_mask)")
+        """The normed output [B, T, D] of the last block."""
         x = self.embedding(s1_ids, s2_ids)
         if stamp is not None:
             x = x + self.time_emb(stamp)
         x = self.token_drop(x)
-        for i, block in enumerate(self.transformer):
-            x = block(x, padding_mask, cache.layers[i] if cache is not None else None)
-        hidden = self.norm(x)
-        if cache is not None:
-            self.dep_layer.remember(hidden, cache.dependency, rotate=cache.rotate)
-        return hidden
-
-    def new_cache(self, rows: int, positions: int, *, rotate: bool = False) -> KVCache:
-        """An empty cache for ``rows`` rows of up to ``positions`` positions."""
-        return KVCache.empty(
-            rows=rows,
-            positions=positions,
-            n_layers=self.n_layers,
-            n_heads=self.n_heads,
-            dependency_heads=DEPENDENCY_HEADS,
-            like=self.norm.weight,
-            rotate=rotate,
-        )
+        for block in self.transformer:
+            x = block(x, padding_mask)
+        return self.norm(x)
 
     def decode_s1(
         self,
@@ -250,17 +201,13 @@ class Kronos(CheckpointMixin):
         """s1 logits [B, 2^s1_bits] after the last position of ``hidden`` [B, T, D]."""
         return self.head.proj_s1(hidden[:, -1])
 
-    def next_s2_logits(
-        self, hidden: Tensor, s1: Tensor, *, rotate: bool = False, cache: KVCache | None = None
-    ) -> Tensor:
+    def next_s2_logits(self, hidden: Tensor, s1: Tensor, *, rotate: bool = False) -> Tensor:
         """s2 logits [B, 2^s2_bits] after the last position, given the next s1 [B].
 
-        ``rotate`` gives the query and the keys their true positions, as in training; a ``cache``
-        has been told when it was made.
+        ``rotate`` gives the query and the keys their true positions, as in training.
         """
-        sibling = self.embedding.emb_s1(s1)
-        if cache is None:
-            last = self.dep_layer.last(hidden, sibling, rotate=rotate)
-        else:
-            last = self.dep_layer.last(hidden, sibling, rotate=cache.rotate, cache=cache.dependency)
-        return self.head.proj_s2(last)
+        sibling = self.embedding.emb_s1(s1).unsqueeze(1)
+        mixed = self.dep_layer.cross_attn(
+            sibling, hidden, causal=False, rotate=rotate, start=hidden.shape[1] - 1
+        )
+        return self.head.proj_s2(self.dep_layer.norm(hidden[:, -1] + mixed[:, 0]))

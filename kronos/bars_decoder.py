@@ -1,0 +1,83 @@
+"""Token ids back to bars, for the fast profile: the context of a window is decoded once.
+
+The tokenizer's decoder is causal, so the context needs to leave no more than its keys and values
+behind; the generated bars of all paths of the window attend to those and to themselves.
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from kronos.cache import BLOCK, blocks_up_to
+from kronos.fast import FastBlock, Rotation
+from kronos.layers import RotaryEmbedding
+from kronos.linear import linear_factory
+from kronos.quantizer import index_to_bits
+from kronos.tokenizer import KronosTokenizer
+
+__all__ = ["FastBarsDecoder"]
+
+Memory = list[tuple[Tensor, Tensor]]
+
+
+class FastBarsDecoder:
+    """The decoder of ``tokenizer`` over at most ``max_context`` positions."""
+
+    @torch.inference_mode()
+    def __init__(self, tokenizer: KronosTokenizer, *, kernel: str, max_context: int) -> None:
+        linear = linear_factory(kernel)
+        self.blocks = [FastBlock(block, kernel) for block in tokenizer.decoder]
+        # Without blocks nothing is rotated, and any table will do.
+        rotary = tokenizer.decoder[0].self_attn.rotary if self.blocks else RotaryEmbedding(2)
+        self.rotation = Rotation(rotary, max_context + BLOCK)
+        self.head = linear(tokenizer.head.weight, tokenizer.head.bias)
+        self.coarse, self.fine = folded_codes(tokenizer)
+
+    def embed(self, s1: Tensor, s2: Tensor) -> Tensor:
+        return F.embedding(s1, self.coarse) + F.embedding(s2, self.fine)
+
+    def context(self, s1: Tensor, s2: Tensor) -> Memory:
+        """Keys and values [r, H, L, E] that contexts (ids [r, L]) leave in each block."""
+        x, memory = self.embed(s1, s2), []
+        for i, block in enumerate(self.blocks):
+            query, key, value = block.project(x, self.rotation, 0)
+            memory.append((key, value))
+            if i + 1 < len(self.blocks):
+                mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
+                x = block.finish(x, mixed)
+        return memory
+
+    def tails(self, s1: Tensor, s2: Tensor, memory: Memory, index: Tensor) -> Tensor:
+        """Normalised bars [R, steps, 6] of generated ids [R, steps].
+
+        index : [R], which row of ``memory`` is the context of each.
+        """
+        # Queries by whole blocks: torch's CPU attention is then aligned alike on every thread.
+        kept, steps = s1.shape[1], blocks_up_to(s1.shape[1])
+        x = self.embed(*(F.pad(ids, (0, steps - kept)) for ids in (s1, s2)))
+        length = memory[0][0].shape[2] if memory else 0
+        mask = torch.ones(steps, length + steps, dtype=torch.bool, device=s1.device).tril(length)
+        for block, (keys, values) in zip(self.blocks, memory, strict=True):
+            query, key, value = block.project(x, self.rotation, length)
+            key, value = torch.cat((keys[index], key), 2), torch.cat((values[index], value), 2)
+            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+            x = block.finish(x, mixed)
+        return self.head(x[:, :kept])
+
+
+def folded_codes(tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:
+    """Tables [2^bits, D] of s1 and s2 whose rows sum to the decoder's input."""
+    embed = tokenizer.post_quant_embed
+    size = tokenizer.codebook_dim**-0.5
+
+    def corners(n_bits: int) -> Tensor:
+        ids = torch.arange(2**n_bits, device=embed.weight.device)
+        return torch.where(index_to_bits(ids, n_bits), size, -size).type_as(embed.weight)
+
+    coarse, fine = embed.weight.split((tokenizer.s1_bits, tokenizer.s2_bits), dim=1)
+    return (
+        F.linear(corners(tokenizer.s1_bits), coarse, embed.bias),
+        F.linear(corners(tokenizer.s2_bits), fine),
+    )

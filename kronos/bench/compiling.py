@@ -1,0 +1,123 @@
+"""Eager against ``torch.compile``: measured, and decided by fixed criteria."""
+
+from __future__ import annotations
+
+import argparse
+import os
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from kronos.bench.setup import build, hardware, measured, peak_bytes, windows
+from kronos.compilation import compile_steps, remember
+from kronos.devices import resolve_device
+
+__all__ = ["decide", "report", "run"]
+
+FASTER, MEMORY = 1.1, 1.5
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """``args.iterations`` seeded forecasts each way, models loaded outside the clock."""
+    device = resolve_device(args.device)
+    data = windows(args.batch, args.context, args.steps)
+    outcomes: dict[str, dict[str, Any]] = {}
+    want: np.ndarray | None = None
+    for kind in ("eager", "compiled"):
+        # Two models: what is compiled must not warm what is not.
+        predictor = build(args.size, profile="exact", device=device)
+        if kind == "compiled":
+            compile_steps(predictor.runner.decoder)
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+        before, times, errors, failures = peak_bytes(), [], [], []
+        for i in range(args.iterations + 1):
+            try:
+                paths: list[np.ndarray] = []
+
+                def forecast(paths: list[np.ndarray] = paths) -> None:
+                    done = predictor.forecast(*data, seeds=range(args.batch))  # noqa: B023
+                    paths.append(done.mean)
+
+                clock = measured(forecast)
+            except Exception as error:  # a compiler may fail in any way; that is the finding
+                failures.append(f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+                continue
+            want = paths[0] if want is None else want
+            errors.append(float(np.abs(paths[0] / want - 1).max()))
+            if i:  # the first warms up: compilation is reported, not timed
+                times.append(clock.wall)
+            else:
+                warm_up = clock.wall
+        peak = (
+            torch.cuda.max_memory_allocated(device)
+            if device.type == "cuda"
+            else peak_bytes() - before
+        )
+        outcomes[kind] = {
+            "succeeded": len(errors),
+            "of": args.iterations + 1,
+            "failures": sorted(set(failures)),
+            "warm_up_s": warm_up if errors else None,
+            "median_s": median(times) if times else None,
+            "largest_error": max(errors, default=None),
+            "peak_bytes": peak,
+        }
+    counters = torch._dynamo.utils.counters
+    result = {
+        "hardware": hardware() | {"device": str(device)},
+        "size": args.size,
+        "batch": args.batch,
+        "steps": args.steps,
+        "outcomes": outcomes,
+        "graphs": int(counters["stats"].get("unique_graphs", 0)),
+        "environment": os.environ.get("KRONOS_COMPILE"),
+    }
+    result["criteria"] = decide(outcomes)
+    result["compile"] = all(result["criteria"].values())
+    remember(device, bool(result["compile"]))
+    return result
+
+
+def decide(outcomes: dict[str, dict[str, Any]]) -> dict[str, bool]:
+    """Each criterion and whether it holds; compile only if all do."""
+    eager, compiled = outcomes["eager"], outcomes["compiled"]
+    ran = compiled["succeeded"] == compiled["of"] and bool(compiled["median_s"])
+    return {
+        "every iteration succeeds": ran,
+        "tokens equal those of eager mode": ran and compiled["largest_error"] < 1e-4,
+        f"more than {FASTER} times faster": ran
+        and eager["median_s"] / compiled["median_s"] > FASTER,
+        f"less than {MEMORY} times the memory": ran
+        and compiled["peak_bytes"] < MEMORY * max(eager["peak_bytes"], 1),
+    }
+
+
+def report(result: dict[str, Any]) -> str:
+    lines = [
+        f"torch.compile on {result['hardware']['device']} ({result['hardware']['processor']}), "
+        f"torch {result['hardware']['torch']}: {result['size']}, {result['batch']} windows × "
+        f"{result['steps']} steps"
+    ]
+    for kind, o in result["outcomes"].items():
+        if o["median_s"] is None:
+            lines.append(f"  {kind:<9} {o['succeeded']}/{o['of']} succeeded; {o['failures']}")
+            continue
+        lines.append(
+            f"  {kind:<9} {o['succeeded']}/{o['of']} succeeded, first {o['warm_up_s']:.2f} s, then "
+            f"median {o['median_s']:.3f} s, largest error {o['largest_error']:.1e}, peak "
+            f"{o['peak_bytes'] / 1e6:.0f} MB"
+        )
+    lines.append(f"  graphs compiled: {result['graphs']}")
+    lines += [f"  {'yes' if held else 'NO ':<4}{name}" for name, held in result["criteria"].items()]
+    if result["compile"]:
+        lines.append("Decision: torch.compile may be used here; KRONOS_COMPILE=1 is honoured.")
+    else:
+        lines.append(
+            "Decision: eager. `.env.compile` keeps TOTO_DISABLE_COMPILE=1 and leaves "
+            "KRONOS_COMPILE unset for this reason; KRONOS_COMPILE=1 would be ignored, with a "
+            "warning."
+        )
+    return "\n".join(lines)

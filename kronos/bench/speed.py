@@ -1,0 +1,159 @@
+"""The plain recompute path against the profiles, for batches and horizons."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+
+from kronos.bench.setup import Clock, build, hardware, measured, rates, windows
+from kronos.kernels import choose_kernel
+from kronos.predictor import KronosPredictor
+
+__all__ = ["run"]
+
+# The plain path is timed on at most this many rows, and scaled.
+PLAIN_ROWS = 12
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """All rows of the table, runs alternated, medians over ``args.repeats``."""
+    kernel = args.kernel or choose_kernel()
+    result: dict[str, Any] = {
+        "hardware": hardware(),
+        "kernel": kernel,
+        "context": args.context,
+        "repeats": args.repeats,
+        "rates": rates(kernel),
+        "rows": [],
+    }
+    for size in args.sizes:
+        exact = build(size, profile="exact", device="cpu")
+        fast = build(size, profile="fast", kernel=kernel, device="cpu")
+        for batch in args.batches:
+            for steps in args.steps:
+                row = measure(size, exact, fast, batch, steps, args)
+                result["rows"].append(row)
+                print(line(row), file=sys.stderr, flush=True)
+    result["hardware"]["load_at_end"] = os.getloadavg()[0]
+    return result
+
+
+def measure(
+    size: str,
+    exact: KronosPredictor,
+    fast: KronosPredictor,
+    batch: int,
+    steps: int,
+    args: argparse.Namespace,
+) -> dict[str, Any]:
+    data = windows(batch, args.context, steps)
+    clocks: dict[str, list[Clock]] = {"plain": [], "exact": [], "fast": []}
+    tokens: dict[str, np.ndarray] = {}
+
+    def forecast(name: str, predictor: KronosPredictor) -> None:
+        tokens[name] = predictor.forecast(*data, seeds=range(batch)).mean
+
+    for _ in range(args.repeats):
+        clocks["plain"].append(plain_clock(exact, batch, steps, args.context))
+        clocks["exact"].append(measured(lambda: forecast("exact", exact)))
+        clocks["fast"].append(measured(lambda: forecast("fast", fast)))
+    wall = {name: median(c.wall for c in each) for name, each in clocks.items()}
+    cpu = {name: median(c.cpu for c in each) for name, each in clocks.items()}
+    same = np.isclose(tokens["exact"], tokens["fast"], rtol=1e-4).all(axis=(1, 2))
+    shape = fast.model
+    positions = args.context + (steps - 1) / 2
+    flops = 2 * sum(p.numel() for p in shape.transformer.parameters())
+    reads = 2 * (shape.n_layers + 1) * positions * shape.d_model * 4
+    return {
+        "size": size,
+        "batch": batch,
+        "steps": steps,
+        "threads": torch.get_num_threads(),
+        "wall_s": wall,
+        "cpu_s": cpu,
+        "ratio": {
+            f"{name}_{kind}": times["plain"] / times[name]
+            for name in ("exact", "fast")
+            for kind, times in (("wall", wall), ("cpu", cpu))
+        },
+        "plain_estimated": True,
+        "windows_with_equal_prices": int(same.sum()),
+        "bars_per_s": batch * steps / wall["fast"],
+        "work_flops": batch * flops * (args.context + steps),
+        "cache_bytes_read": batch * steps * reads,
+        "peak_bytes": {
+            profile: memory(size, batch, steps, args.context, profile, fast.kernel)
+            for profile in ("exact", "fast")
+        }
+        if args.memory
+        else None,
+    }
+
+
+def plain_clock(predictor: KronosPredictor, batch: int, steps: int, context: int) -> Clock:
+    """The plain path, estimated: single steps timed at the first, middle and last length.
+
+    Their time is a polynomial of degree two in the length, so Simpson's rule sums it exactly; time
+    grows with rows, so at most PLAIN_ROWS are run.
+    """
+    rows = min(batch, PLAIN_ROWS)
+    lengths = (context, context + (steps - 1) // 2, context + steps - 1)
+    first, middle, last = (plain_step(predictor, rows, length) for length in lengths)
+    scale = steps * batch / rows
+    return Clock(
+        scale * (first.wall + 4 * middle.wall + last.wall) / 6,
+        scale * (first.cpu + 4 * middle.cpu + last.cpu) / 6,
+    )
+
+
+def plain_step(predictor: KronosPredictor, rows: int, length: int) -> Clock:
+    data = windows(rows, length, 1)
+    return measured(lambda: predictor.forecast(*data, seeds=range(rows), cache=False))
+
+
+def memory(
+    size: str,
+    batch: int,
+    steps: int,
+    context: int,
+    profile: str,
+    kernel: str,
+    budget: int | None = None,
+) -> int:
+    """Peak bytes over the import baseline, in a process of its own."""
+    code = f"""
+import torch
+from kronos.bench.setup import build, peak_bytes, windows
+base = peak_bytes()
+torch.set_num_threads({torch.get_num_threads()})
+kernel = {kernel!r} if {profile!r} == "fast" else None
+p = build({size!r}, profile={profile!r}, kernel=kernel, device="cpu", memory_budget={budget})
+p.forecast(*windows({batch}, {context}, {steps}), seeds=range({batch}))
+print(peak_bytes() - base)
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=os.getcwd()
+    )
+    return int(said.stdout)
+
+
+def line(row: dict[str, Any]) -> str:
+    wall, ratio = row["wall_s"], row["ratio"]
+    return (
+        f"{row['size']:>5} {row['batch']:>4} × {row['steps']:<3} plain {wall['plain']:8.1f} s  "
+        f"exact {wall['exact']:6.2f} s {ratio['exact_wall']:5.1f}×  "
+        f"fast {wall['fast']:6.2f} s {ratio['fast_wall']:5.1f}×  "
+        f"cpu {ratio['exact_cpu']:5.1f}× {ratio['fast_cpu']:5.1f}×"
+    )
+
+
+def to_json(result: dict[str, Any]) -> str:
+    return json.dumps(result, indent=1)
