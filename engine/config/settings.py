@@ -74,10 +74,17 @@ class ModelSettings(Section):
     tokenizer: str | None = None
     revision: str | None = None
     device: str = "auto"
-    profile: Literal["exact"] = "exact"
+    profile: Literal["exact", "fast"] = "fast"
     max_context: Annotated[int, Field(ge=2)] | None = None
     trained_until: date | None = None
     dependency_rope: Literal["exact", "trained"] = "exact"
+    repair: bool = False
+
+    @model_validator(mode="after")
+    def _repair_is_not_exact(self) -> ModelSettings:
+        if self.repair and self.profile == "exact":
+            raise ValueError("model.repair changes published results; use model.profile fast")
+        return self
 
     @field_validator("device")
     @classmethod

@@ -27,15 +27,18 @@ CLIP = 5.0
 class KronosSpec:
     """A checkpoint, its device and how it samples.
 
-    `model_sha256` and `tokenizer_sha256` stand for the weights and configuration of the
-    checkpoint as the driver saw them.
+    `kernel` is the fast profile's, chosen once for the run (None: exact). `model_sha256` and
+    `tokenizer_sha256` stand for the weights and configuration of the checkpoint as the driver
+    saw them.
     """
 
     name: str
     tokenizer: str | None
     revision: str | None
     device: str
-    profile: str
+    profile: Literal["exact", "fast"]
+    kernel: str | None
+    repair: bool
     max_context: int
     dependency_rope: Literal["exact", "trained"]
     sampling: SamplingSettings
@@ -66,6 +69,8 @@ class KronosSpec:
             revision=model.revision,
             device=device,
             profile=model.profile,
+            kernel=_kernel(model.profile, device),
+            repair=model.repair,
             max_context=info.max_context,
             dependency_rope=model.dependency_rope,
             sampling=scoring.sampling,
@@ -82,6 +87,8 @@ class KronosSpec:
             "tokenizer_sha256": self.tokenizer_sha256,
             "sampling": self.sampling.model_dump(),
             "profile": self.profile,
+            "kernel": self.kernel,
+            "repair": self.repair,
             "dtype": "float32",
             "device_kind": self.device.split(":")[0],
             "max_context": self.max_context,
@@ -105,17 +112,25 @@ class KronosSpec:
             max_context=self.max_context,
             clip=CLIP,
             dependency_rope=self.dependency_rope,
+            profile=self.profile,
+            kernel=self.kernel,
         )
-        return _KronosForecaster(predictor, self.sampling, self.batch_size)
+        return _KronosForecaster(predictor, self.sampling, self.batch_size, repair=self.repair)
 
 
 class _KronosForecaster:
     def __init__(
-        self, predictor: KronosPredictor, sampling: SamplingSettings, batch_size: int
+        self,
+        predictor: KronosPredictor,
+        sampling: SamplingSettings,
+        batch_size: int,
+        *,
+        repair: bool,
     ) -> None:
         self._predictor = predictor
         self._sampling = sampling
         self._batch_size = batch_size
+        self._repair = repair
 
     def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
         names = [f"{t} at {d}" for t, d in zip(panel.tickers, asof, strict=True)]
@@ -129,9 +144,20 @@ class _KronosForecaster:
             paths=self._sampling.paths,
             seeds=[int(seed) for seed in panel.seeds],
             batch_rows=self._batch_size,
+            repair=self._repair,
             names=names,
         )
         return step_statistics(panel.tickers, asof, forecast.last_close, forecast.close)
+
+
+def _kernel(profile: str, device: str) -> str | None:
+    """The fast profile's kernel, probed or remembered once here and then the same on every actor:
+    if each chose for itself, timing noise would mix kernels and so last bits."""
+    if profile == "exact":
+        return None
+    from kronos import choose_kernel
+
+    return choose_kernel(device)
 
 
 def _device(wanted: str, scoring: ScoringSettings) -> str:
