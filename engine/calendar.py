@@ -7,6 +7,7 @@ after the last bar, and the last session of a month whose bars are not there yet
 from __future__ import annotations
 
 import difflib
+import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import date, timedelta
@@ -134,10 +135,13 @@ def _exchange(name: str) -> Any:
         raise UsageError(f"data.calendar: unknown calendar {name!r}; the nearest is {nearest!r}")
     first, last = pd.Timestamp(_FIRST), pd.Timestamp(_LAST)
     try:
-        kind = type(exchange_calendars.get_calendar(name))
-        first = max(first, kind.bound_min() or first)
-        last = min(last, kind.bound_max() or last)
-        return exchange_calendars.get_calendar(name, start=first, end=last)
+        with warnings.catch_warnings():
+            # The library's own use of pandas; nothing a user of ours could mend.
+            warnings.simplefilter("ignore")
+            kind = type(exchange_calendars.get_calendar(name))
+            first = max(first, kind.bound_min() or first)
+            last = min(last, kind.bound_max() or last)
+            return exchange_calendars.get_calendar(name, start=first, end=last)
     except (ValueError, NotImplementedError) as error:
         # A few of the library's calendars do not build under every pandas; naming one is bad input.
         raise UsageError(

@@ -10,6 +10,7 @@ import platform
 import subprocess
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import metadata
@@ -17,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel
 
 from engine.errors import UsageError
 from engine.files import write_json, write_text
@@ -61,6 +61,9 @@ class RunFolder:
             logger.setLevel(logging.INFO)
             try:
                 yield self
+            except Exception:
+                logger.exception("failed")
+                raise
             finally:
                 logger.removeHandler(handler)
                 handler.close()
@@ -69,11 +72,9 @@ class RunFolder:
         """A JSON file of the run, whole or not at all."""
         write_json(self.path / name, content)
 
-    def write_config(self, settings: BaseModel) -> dict[str, Any]:
-        """`config.yaml`: the resolved settings; returned as plain data."""
-        content: dict[str, Any] = json.loads(settings.model_dump_json())
-        write_text(self.path / "config.yaml", yaml.safe_dump(content, sort_keys=False))
-        return content
+    def write_yaml(self, name: str, content: Any) -> None:
+        """A YAML file of the run, whole or not at all."""
+        write_text(self.path / name, yaml.safe_dump(content, sort_keys=False))
 
 
 class _JsonLines(logging.FileHandler):
@@ -89,6 +90,8 @@ class _JsonLines(logging.FileHandler):
             "module": record.name,
             "message": record.getMessage(),
         }
+        if record.exc_info:
+            entry["traceback"] = "".join(traceback.format_exception(*record.exc_info))
         return json.dumps(entry, ensure_ascii=False)
 
 

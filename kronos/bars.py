@@ -17,6 +17,7 @@ __all__ = [
     "check_bars",
     "check_timestamps",
     "normalise",
+    "read_series",
 ]
 
 PRICE_COLUMNS = ("open", "high", "low", "close")
@@ -81,6 +82,26 @@ def check_timestamps(context: pd.DatetimeIndex, future: pd.DatetimeIndex, name: 
         raise ValueError(
             f"{name}: y_timestamp starts at {future[0]}, not after the last bar ({context[-1]})"
         )
+
+
+def read_series(
+    frame: pd.DataFrame, x_timestamp: Any, y_timestamp: Any, steps: int, name: str
+) -> tuple[np.ndarray, pd.DatetimeIndex, pd.DatetimeIndex]:
+    """Bars [L, 6] and both timestamp indices of one series, checked.
+
+    Raises ValueError naming the series and the rule.
+    """
+    values = bars_to_array(frame, name)
+    check_bars(values, name)
+    context, future = pd.DatetimeIndex(x_timestamp), pd.DatetimeIndex(y_timestamp)
+    for which, index, count in (
+        ("x_timestamp", context, len(values)),
+        ("y_timestamp", future, steps),
+    ):
+        if len(index) != count:
+            raise ValueError(f"{name}: {which} has {len(index)} entries, {count} needed")
+    check_timestamps(context, future, name)
+    return values, context, future
 
 
 def calendar_stamps(

@@ -12,7 +12,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    LocalEntryNotFoundError,
+)
 
 __all__ = ["HubError", "cached_folder", "fetch"]
 
@@ -43,15 +47,11 @@ def fetch(
         if folder is not None:
             return folder
     what = f"{repo}@{revision}" if revision else repo
+    absent = f"{what} is neither a folder nor in the local Hub cache"
     if local_files_only or constants.HF_HUB_OFFLINE:
-        raise HubError(
-            f"{what} is not in the local Hub cache and offline mode is on; {advice(repo)}"
-        )
+        raise HubError(f"{absent}, and offline mode is on; {advice(repo)}")
     if not reachable(constants.ENDPOINT):
-        raise HubError(
-            f"{what} is not in the local Hub cache and {constants.ENDPOINT} cannot be reached; "
-            f"{advice(repo)}"
-        )
+        raise HubError(f"{absent}, and {constants.ENDPOINT} cannot be reached; {advice(repo)}")
     try:
         return download(
             repo, files, optional, revision, cache_dir=cache_dir, force=force_download, token=token
@@ -102,8 +102,9 @@ def download(
                 force_download=force,
                 token=token,
             )
-        except EntryNotFoundError:
-            if name in optional:
+        except EntryNotFoundError as error:
+            # The local kind says that the network failed, not that the file is not there.
+            if name in optional and not isinstance(error, LocalEntryNotFoundError):
                 continue
             raise
         verify(Path(path))
@@ -146,8 +147,8 @@ def reachable(endpoint: str, timeout_s: float = 1.0) -> bool:
     answered = threading.Event()
 
     def probe() -> None:
-        request = urllib.request.Request(endpoint, method="HEAD")
         try:
+            request = urllib.request.Request(endpoint, method="HEAD")
             urllib.request.urlopen(request, timeout=timeout_s).close()
         except urllib.error.HTTPError:
             pass
@@ -167,6 +168,6 @@ def reachable(endpoint: str, timeout_s: float = 1.0) -> bool:
 
 def advice(repo: str) -> str:
     return (
-        f"on a machine with network run `hf download {repo} --local-dir FOLDER`, copy FOLDER here "
-        "and give its path as the name"
+        f"on a machine with network run `hf download {repo}` and copy its ~/.cache/huggingface/hub "
+        f"here, or name a folder made by `hf download {repo} --local-dir FOLDER`"
     )

@@ -13,11 +13,10 @@ import torch
 
 from kronos.bars import (
     COLUMNS,
-    bars_to_array,
     calendar_stamps,
     check_bars,
-    check_timestamps,
     normalise,
+    read_series,
 )
 from kronos.bars_decoder import FastBarsDecoder
 from kronos.compilation import honour_environment
@@ -402,16 +401,7 @@ class KronosPredictor:
             return []
         values, contexts, futures = [], [], []
         for name, frame, x, y in zip(names, frames, x_timestamps, y_timestamps, strict=True):
-            bars = bars_to_array(frame, name)
-            check_bars(bars, name)
-            context, future = pd.DatetimeIndex(x), pd.DatetimeIndex(y)
-            for which, index, count in (
-                ("x_timestamp", context, len(bars)),
-                ("y_timestamp", future, pred_len),
-            ):
-                if len(index) != count:
-                    raise ValueError(f"{name}: {which} has {len(index)} entries, {count} needed")
-            check_timestamps(context, future, name)
+            bars, context, future = read_series(frame, x, y, pred_len, name)
             check_same_columns(frames[0], frame, names[0], name)
             values.append(bars)
             contexts.append(context)

@@ -12,8 +12,9 @@ import yaml
 from pydantic import BaseModel
 
 from engine.config.settings import Settings, StrategySettings
+from engine.errors import UsageError
 
-__all__ = ["from_text", "is_known", "nearest", "setting_types"]
+__all__ = ["describe_settings", "from_text", "is_known", "nearest", "setting_types"]
 
 
 def setting_types(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, Any]:
@@ -63,7 +64,10 @@ def from_text(key: str, text: str) -> Any:
         return None
     annotation = setting_types().get(key)
     if annotation is None:  # a strategy's own parameter: typed by the strategy
-        return yaml.safe_load(text)
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            raise UsageError(f"{key}: {text!r} is not a value") from None
     kinds = _alternatives(annotation)
     items = next((typing.get_args(k)[0] for k in kinds if typing.get_origin(k) is list), None)
     if items is not None:
@@ -80,3 +84,36 @@ def _alternatives(annotation: Any) -> tuple[Any, ...]:
     if origin in (typing.Union, types.UnionType):
         return tuple(a for arg in typing.get_args(annotation) for a in _alternatives(arg))
     return (annotation,)
+
+
+def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> list[str]:
+    """One line a setting: flag, type, default."""
+    lines = []
+    for name, field in model.model_fields.items():
+        annotation, default = field.annotation, field.default
+        if isinstance(annotation, type) and issubclass(annotation, StrategySettings):
+            lines.append(f"--{prefix}{name}.name text (default: {default.name})")
+            lines.append(f"--{prefix}{name}.PARAMETER value of the strategy's own")
+        elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
+            lines += describe_settings(annotation, f"{prefix}{name}.")
+        else:
+            shown = "null" if default is None else default
+            if isinstance(default, list):
+                shown = ",".join(map(str, default))
+            lines.append(f"--{prefix}{name} {_kind(annotation)} (default: {shown})")
+    return lines
+
+
+def _kind(annotation: Any) -> str:
+    names = {str: "text", int: "integer", float: "number", bool: "true|false"}
+    kinds = []
+    for kind in _alternatives(annotation):
+        if kind is type(None):
+            kinds.append("null")
+        elif typing.get_origin(kind) is typing.Literal:
+            kinds.append("|".join(map(str, typing.get_args(kind))))
+        elif typing.get_origin(kind) is list:
+            kinds.append(f"list of {_kind(typing.get_args(kind)[0])}")
+        else:
+            kinds.append(names.get(kind, kind.__name__.lower()))
+    return "|".join(kinds)

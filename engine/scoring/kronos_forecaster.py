@@ -59,11 +59,12 @@ class KronosSpec:
                 f"scoring.horizons: {max(scoring.horizons)} steps are more than the model's "
                 f"context of {info.max_context} bars"
             )
+        device = _device(model.device, scoring)
         return cls(
             name=model.name,
             tokenizer=model.tokenizer,
             revision=model.revision,
-            device=_device(model.device, scoring.gpus_per_actor),
+            device=device,
             profile=model.profile,
             max_context=info.max_context,
             dependency_rope=model.dependency_rope,
@@ -133,14 +134,31 @@ class _KronosForecaster:
         return step_statistics(panel.tickers, asof, forecast.last_close, forecast.close)
 
 
-def _device(wanted: str, gpus_per_actor: float) -> str:
-    """`auto` settled by the driver, once for all actors: workers must not differ."""
-    if wanted != "auto":
-        return wanted
-    if gpus_per_actor > 0:
-        return "cuda"
-    if sys.platform == "darwin":
-        import torch
+def _device(wanted: str, scoring: ScoringSettings) -> str:
+    """`auto` settled by the driver, once for all actors: workers must not differ.
 
-        return "mps" if torch.backends.mps.is_available() else "cpu"
-    return "cpu"
+    Raises UsageError for a device that Ray would hide from the actors or that this machine lacks;
+    what the nodes of a cluster have, only they know.
+    """
+    if wanted == "auto":
+        wanted = "cuda" if scoring.gpus_per_actor > 0 else _device_without_ray_gpus()
+    if wanted.startswith("cuda") and scoring.gpus_per_actor == 0:
+        raise UsageError(
+            "model.device: cuda needs scoring.gpus_per_actor above 0 (1, or a share of a GPU)"
+        )
+    if scoring.ray_address is None:
+        from kronos.devices import resolve_device
+
+        try:
+            resolve_device(wanted)
+        except ValueError as error:
+            raise UsageError(f"model.device: {error}") from None
+    return wanted
+
+
+def _device_without_ray_gpus() -> str:
+    if sys.platform != "darwin":
+        return "cpu"
+    import torch
+
+    return "mps" if torch.backends.mps.is_available() else "cpu"

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -47,6 +47,7 @@ class Scored:
         counts: windows and shards planned, reused, computed, retried, thrown away.
         skipped: windows without a full history, by reason.
         failed: windows given up, by reason.
+        dropped: rows of a given scores file that were left out, by reason.
     """
 
     scores: pl.DataFrame
@@ -55,6 +56,7 @@ class Scored:
     counts: dict[str, int]
     skipped: dict[str, int]
     failed: dict[str, int]
+    dropped: dict[str, int] = field(default_factory=dict)
 
 
 def score_market(

@@ -7,13 +7,54 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.data.market import Market
+from engine.decisions import Span
 from engine.errors import UsageError
+from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 
-__all__ = ["PREFIX", "read_scores"]
+__all__ = ["PREFIX", "given_scores", "read_scores"]
 
 PREFIX = "scores:"
 REQUIRED = ("asof", "ticker", "horizon", "score")
+
+
+def given_scores(name: str, market: Market, evaluation: Span, *, horizons: Sequence[int]) -> Scored:
+    """The file's scores that belong to the market and the evaluation span; the others counted.
+
+    Raises UsageError naming the file when none is left, or when an asof is not a session.
+    """
+    path = name.removeprefix(PREFIX)
+    scores = read_scores(name, horizons)
+    first, last = market.bars["date"].min(), market.bars["date"].max()
+    asof, ticker = pl.col("asof"), pl.col("ticker")
+    kept = scores.with_columns(
+        pl.when(asof.is_null() | ticker.is_null())
+        .then(pl.lit("score without asof or ticker"))
+        .when(~ticker.is_in(market.tickers))
+        .then(pl.lit("score of a ticker that the data lack"))
+        .when(~asof.is_between(first, last))
+        .then(pl.lit("score of a date outside the data"))
+        .when(~asof.is_between(evaluation.start or first, evaluation.end or last))
+        .then(pl.lit("score outside evaluation.start and evaluation.end"))
+        .when(pl.col("status") == "failed")
+        .then(pl.lit("score missing or not finite"))
+        .alias("dropped")
+    )
+    counts = kept.drop_nulls("dropped")["dropped"].value_counts().sort("dropped")
+    scores = kept.filter(pl.col("dropped").is_null()).drop("dropped")
+    dropped = dict(counts.iter_rows())
+    if scores.is_empty():
+        said = ", ".join(f"{n} × {reason}" for reason, n in dropped.items())
+        raise UsageError(f"{path}: no score can be judged ({said or 'the file is empty'})")
+    for day in scores["asof"].unique().sort():
+        if not market.calendar.is_session(day):
+            who = scores.filter(asof == day)["ticker"][0]
+            raise UsageError(
+                f"{path}: {who} has a score at {day}, which is not a session of "
+                f"{market.calendar.name}"
+            )
+    return Scored(scores, "", {"forecaster": name}, {}, {}, {}, dropped)
 
 
 def read_scores(name: str, horizons: Sequence[int]) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import date
 from typing import Literal
@@ -13,6 +14,8 @@ from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.scores_file import PREFIX
 
 __all__ = ["TrainingPeriod", "forecaster_spec", "training_period"]
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -35,14 +38,27 @@ def forecaster_spec(model: ModelSettings, scoring: ScoringSettings) -> Forecaste
 
 
 def training_period(model: ModelSettings) -> TrainingPeriod:
-    """`model.trained_until` if set, else what the checkpoint's card says. Raises UsageError."""
-    if model.trained_until:
-        return TrainingPeriod("known", model.trained_until)
+    """The later of `model.trained_until` and what the checkpoint's card says. Raises UsageError.
+
+    The setting may add to what a card admits, never take from it.
+    """
     if model.name in FACTORS:
-        return TrainingPeriod("none")
-    if model.name.startswith(PREFIX):
-        return TrainingPeriod("unknown")
+        known, otherwise = None, TrainingPeriod("none")
+    elif model.name.startswith(PREFIX):
+        known, otherwise = None, TrainingPeriod("unknown")
+    else:
+        known, otherwise = _card(model), TrainingPeriod("unknown")
+    if known and model.trained_until and model.trained_until < known:
+        log.warning(
+            "model.trained_until %s is before what the model's card says; %s is used",
+            model.trained_until,
+            known,
+        )
+    dates = [day for day in (known, model.trained_until) if day]
+    return TrainingPeriod("known", max(dates)) if dates else otherwise
+
+
+def _card(model: ModelSettings) -> date | None:
     from kronos import checkpoint_info
 
-    until = checkpoint_info(model.name, model.tokenizer, revision=model.revision).trained_until
-    return TrainingPeriod("known", until) if until else TrainingPeriod("unknown")
+    return checkpoint_info(model.name, model.tokenizer, revision=model.revision).trained_until

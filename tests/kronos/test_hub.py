@@ -1,129 +1,168 @@
-"""Fetching from a Hub: a local server that speaks as much of its protocol as the client uses."""
+"""The Hub, against a stand-in server on this machine.
+
+The client reads its settings when it is imported, so every case runs in a process of its own.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import json
+import os
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
-from huggingface_hub import constants
 from kronos_golden import DATA
 
-from kronos import CheckpointError, Kronos, checkpoint_info, load_predictor
+from kronos.hub import reachable
 
-COMMIT, OLDER = "a" * 40, "b" * 40
-MINI, TOKENIZER = "NeoQuasar/Kronos-mini", "NeoQuasar/Kronos-Tokenizer-2k"
-
-
-@dataclass
-class StandIn:
-    """Repositories by name, and how the server misbehaves."""
-
-    folders: dict[str, Path]
-    truncate: bool = False
-    corrupt: bool = False
-    requests: list[str] = field(default_factory=list)
+COMMIT = "901c26c1332695a2a8f243eb2f37243a37bea320"
+REPOS = {
+    "NeoQuasar/Kronos-small": DATA / "learned" / "model",
+    "NeoQuasar/Kronos-Tokenizer-base": DATA / "learned" / "tokenizer",
+}
 
 
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StandIn]:
-    state = StandIn({MINI: DATA / "learned" / "model", TOKENIZER: DATA / "learned" / "tokenizer"})
+class Hub(BaseHTTPRequestHandler):
+    """Files of REPOS as the Hub's ``resolve`` route answers; anything else is not found."""
 
-    class Handler(BaseHTTPRequestHandler):
-        def log_message(self, *args: object) -> None:
-            pass
+    requests: list[str]
 
-        def do_HEAD(self) -> None:
-            self.answer(body=False)
+    def do_HEAD(self) -> None:
+        self.answer(body=False)
 
-        def do_GET(self) -> None:
-            self.answer(body=True)
+    def do_GET(self) -> None:
+        self.answer(body=True)
 
-        def answer(self, *, body: bool) -> None:
-            state.requests.append(f"{self.command} {self.path}")
-            repo, _, rest = self.path.strip("/").partition("/resolve/")
-            revision, _, name = rest.partition("/")
-            path = state.folders.get(repo, Path("/nowhere")) / name
-            known = {"main": COMMIT, COMMIT: COMMIT, "v1": OLDER, OLDER: OLDER}
-            if revision not in known or not path.is_file():
-                self.send_response(404)
-                self.send_header(
-                    "X-Error-Code",
-                    "RevisionNotFound" if revision not in known else "EntryNotFound",
-                )
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-                return
+    def answer(self, *, body: bool) -> None:
+        type(self).requests.append(f"{self.command} {self.path}")
+        parts = self.path.strip("/").split("/")
+        repo, file = "/".join(parts[:2]), parts[-1]
+        path = REPOS.get(repo, Path("nowhere")) / file
+        if len(parts) != 5 or parts[2] != "resolve" or parts[3] not in ("main", COMMIT):
+            self.fail("RepoNotFound" if repo not in REPOS else "RevisionNotFound")
+        elif not path.is_file():
+            self.fail("EntryNotFound")
+        else:
             content = path.read_bytes()
             self.send_response(200)
+            self.send_header("X-Repo-Commit", COMMIT)
             self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("X-Repo-Commit", known[revision])
             self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            if body and name.endswith("safetensors"):
-                if state.truncate:
-                    content = content[: len(content) // 2]
-                if state.corrupt:
-                    content = content[:-1] + bytes([content[-1] ^ 1])
             if body:
                 self.wfile.write(content)
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    def fail(self, code: str) -> None:
+        self.send_response(404)
+        self.send_header("X-Error-Code", code)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def hub() -> Iterator[tuple[str, list[str]]]:
+    """(endpoint, requests seen so far)"""
+    handler = type("Recorder", (Hub,), {"requests": []})
+    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
-    endpoint = f"http://127.0.0.1:{server.server_port}"
-    template = endpoint + "/{repo_id}/resolve/{revision}/{filename}"
-    monkeypatch.setattr(constants, "ENDPOINT", endpoint)
-    monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    yield state
+    yield f"http://127.0.0.1:{server.server_port}", handler.requests
     server.shutdown()
+    server.server_close()
 
 
-def test_a_published_name_brings_its_tokenizer_and_context(
-    hub: StandIn, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("TQDM_POSITION", "-1")  # a bar although stderr is no terminal
-    predictor = load_predictor(MINI, device="cpu")
-    assert predictor.max_context == 2048
-    assert "model.safetensors" in capfd.readouterr().err  # the progress bar
-    assert any(TOKENIZER in request for request in hub.requests)
-    hub.requests.clear()
-    load_predictor(MINI, device="cpu")
-    assert not hub.requests  # from the cache
+PROGRAM = """
+import json, sys, time
+from kronos import CheckpointError, checkpoint_info, load_predictor
+for name, revision in json.loads(sys.argv[1]):
+    started = time.perf_counter()
+    try:
+        info = checkpoint_info(name, revision=revision)
+        answer = {"folder": str(info.model_folder), "tokenizer": str(info.tokenizer_folder),
+                  "context": info.max_context, "until": str(info.trained_until),
+                  "device": str(load_predictor(name, revision=revision, device="cpu").device)}
+    except CheckpointError as error:
+        answer = {"error": str(error)}
+    print(json.dumps(answer | {"seconds": time.perf_counter() - started}))
+"""
+SMALL, MINI = "NeoQuasar/Kronos-small", "NeoQuasar/Kronos-mini"
+CLOSED = "http://127.0.0.1:9"
 
 
-def test_revisions_are_pinned(hub: StandIn) -> None:
-    info = checkpoint_info(MINI, revision="v1", tokenizer_revision=COMMIT)
-    assert info.model_folder.name == OLDER
-    assert info.tokenizer_folder.name == COMMIT
-    assert not any("/resolve/main/" in request for request in hub.requests)
-    with pytest.raises(CheckpointError, match=rf"{MINI}@nothere cannot be fetched"):
-        checkpoint_info(MINI, revision="nothere")
+def ask(cache: Path, *names: tuple[str, str | None], **environment: str) -> list[dict]:
+    """One answer a (name, revision), all in one process with these settings."""
+    kept = {k: v for k, v in os.environ.items() if "proxy" not in k.lower()}
+    settings = {"HF_HOME": str(cache), "HF_HUB_DISABLE_XET": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, json.dumps(names)],
+        env=kept | settings | environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize(
-    ("fault", "rule"), [("truncate", "cannot be fetched"), ("corrupt", "was announced")]
-)
-def test_a_bad_file_is_refused_and_not_kept(
-    hub: StandIn, monkeypatch: pytest.MonkeyPatch, fault: str, rule: str
-) -> None:
-    # The client would wait and retry a broken connection five times.
-    monkeypatch.setattr("time.sleep", lambda seconds: None)
-    setattr(hub, fault, True)
-    with pytest.raises(CheckpointError, match=rule):
-        Kronos.from_pretrained(MINI)
-    setattr(hub, fault, False)
-    assert Kronos.from_pretrained(MINI).n_layers > 0
+def test_download_cache_and_pins(hub: tuple[str, list[str]], tmp_path: Path) -> None:
+    endpoint, requests = hub
+    pinned, latest, cached, no_revision, unknown = ask(
+        tmp_path,
+        (SMALL, COMMIT),
+        (SMALL, None),
+        (SMALL, None),
+        (SMALL, "0" * 40),
+        (MINI, None),
+        HF_ENDPOINT=endpoint,
+    )
+    for answer in (pinned, latest, cached):
+        assert answer == answer | {"context": 512, "until": "2024-05-31", "device": "cpu"}
+        assert answer["folder"] == pinned["folder"]
+        assert "Kronos-Tokenizer-base" in answer["tokenizer"]
+    first = next(request for request in requests if "Kronos-small/" in request)
+    assert f"/resolve/{COMMIT}/" in first
+    assert f"{SMALL}@0000" in no_revision["error"]
+    assert unknown["error"].startswith(f"{MINI} cannot be fetched from {endpoint}")
+    assert "\n" not in no_revision["error"] + unknown["error"]
+
+    seen = len(requests)
+    offline, missing = ask(
+        tmp_path, (SMALL, None), (MINI, None), HF_ENDPOINT=endpoint, HF_HUB_OFFLINE="1"
+    )
+    assert offline["folder"] == pinned["folder"]
+    assert "offline mode is on" in missing["error"]
+    assert len(requests) == seen
 
 
-def test_offline_takes_the_cache_only(hub: StandIn) -> None:
-    with pytest.raises(CheckpointError, match="offline mode"):
-        Kronos.from_pretrained(MINI, local_files_only=True)
-    Kronos.from_pretrained(MINI)
-    assert Kronos.from_pretrained(MINI, local_files_only=True).n_layers > 0
+def test_without_network_it_says_how_to_get_it(tmp_path: Path) -> None:
+    (answer,) = ask(tmp_path, (SMALL, None), HF_ENDPOINT=CLOSED)
+    assert answer["seconds"] < 2
+    assert (
+        f"{SMALL} is neither a folder nor in the local Hub cache, and {CLOSED} cannot"
+        in answer["error"]
+    )
+    assert f"hf download {SMALL} --local-dir FOLDER" in answer["error"]
+    assert "\n" not in answer["error"]
+
+
+def test_reachable(hub: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    assert reachable(hub[0])  # "not found" is an answer
+    started = time.perf_counter()
+    assert not reachable(CLOSED)
+    assert not reachable("http://hub.invalid")
+    assert not reachable("nonsense")
+    monkeypatch.setenv("http_proxy", CLOSED)
+    assert not reachable("http://hub.invalid")
+    assert time.perf_counter() - started < 3

@@ -1,0 +1,127 @@
+"""What is left of the Top-K's excess return after the cost of trading it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from .churn import rank_top, top_membership
+from .costs import Costs, average_daily_value, trade_cost_bps
+from .grid import PriceGrid
+
+__all__ = ["breakeven_bps", "cost_survival", "net_excess"]
+
+
+def net_excess(
+    panel: pl.DataFrame,
+    prices: pl.DataFrame,
+    judged: pl.DataFrame,
+    *,
+    sessions: Sequence[date],
+    costs: Costs,
+    top_k: int,
+) -> pl.DataFrame:
+    """Top-K mean label − one-way turnover of the Top-K × round-trip cost.
+
+    The turnover at t is against s, the last rebalance at or before t − h sessions: a position
+    opened then has just ended. Where there is none the whole Top-K is bought. Each name that enters
+    pays a round trip at its own impact, trading aum/K of its 20-session average value.
+
+    Parameters
+    ----------
+    panel
+        asof, ticker, horizon, score, status, label, fold.
+    prices
+        date, ticker, open, close, amount; rows up to an asof size the impact at it.
+    judged
+        asof, horizon of the dates to judge (those with a RankIC).
+    sessions
+        All sessions, ascending; they measure h.
+
+    Returns
+    -------
+    pl.DataFrame
+        asof, horizon, fold, excess, turnover, cost, net_excess, spread_cost; all costs and returns
+        are shares of the capital. ``spread_cost`` is the part of ``cost`` that grows with
+        round_trip_bps.
+    """
+    ranked = rank_top(panel, top_k=top_k)
+    members = (
+        top_membership(ranked, _ended_positions(ranked, sessions))
+        .join(judged.select("asof", "horizon"), on=["asof", "horizon"], how="semi")
+        .join(
+            panel.select("asof", "horizon", "ticker", "label", "fold"),
+            on=["asof", "horizon", "ticker"],
+            how="left",
+        )
+    )
+    entering = ~pl.col("kept")
+    return (
+        members.with_columns(round_trip=_round_trip(members, prices, costs))
+        .group_by("asof", "horizon")
+        .agg(
+            fold=pl.col("fold").first(),
+            excess=pl.col("label").fill_nan(None).mean(),
+            turnover=entering.sum() / pl.col("k").first(),
+            cost=pl.when(entering).then(pl.col("round_trip")).otherwise(0.0).sum()
+            / pl.col("k").first(),
+        )
+        .with_columns(
+            net_excess=pl.col("excess") - pl.col("cost"),
+            spread_cost=pl.col("turnover") * costs.round_trip_bps / 1e4,
+        )
+        .filter(pl.col("excess").is_not_null())
+        .sort("asof", "horizon")
+    )
+
+
+def cost_survival(frame: pl.DataFrame) -> float | None:
+    """Share of folds whose mean net excess is above 0; None without folds."""
+    folds = frame.group_by("fold").agg(pl.col("net_excess").mean())["net_excess"].to_numpy()
+    return float((folds > 0).mean()) if len(folds) else None
+
+
+def breakeven_bps(frame: pl.DataFrame) -> float | None:
+    """round_trip_bps at which the mean net excess would be 0, the impact as configured.
+
+    Negative where even free trading loses. None when nothing is traded. The impact part stays what
+    it is at the configured costs (after the 500 bps cap), so that the answer is linear.
+    """
+    if not frame.height or not frame["turnover"].sum():
+        return None
+    excess, cost, spread, turnover = (
+        frame[name].to_numpy() for name in ("excess", "cost", "spread_cost", "turnover")
+    )
+    return float((excess - (cost - spread)).sum() / turnover.sum() * 1e4)
+
+
+def _ended_positions(ranked: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:
+    """asof, horizon, previous: the last scored date at or before asof − horizon sessions."""
+    calendar = np.asarray(sessions, dtype="datetime64[D]")
+    dates = ranked.select("asof", "horizon").unique().sort("horizon", "asof")
+    parts = []
+    for (horizon,), part in dates.group_by("horizon", maintain_order=True):
+        asofs = part["asof"].to_numpy().astype("datetime64[D]")
+        rows = np.searchsorted(calendar, asofs)
+        found = np.searchsorted(rows, rows - int(str(horizon)), side="right") - 1
+        previous = np.where(found >= 0, asofs[found], np.datetime64("NaT"))
+        parts.append(part.with_columns(previous=pl.Series(previous, dtype=pl.Date)))
+    empty = dates.with_columns(previous=pl.lit(None, dtype=pl.Date))
+    return pl.concat(parts) if parts else empty
+
+
+def _round_trip(members: pl.DataFrame, prices: pl.DataFrame, costs: Costs) -> pl.Series:
+    """Buying and selling one name at its own impact, as a share of its value."""
+    if not members.height:
+        return pl.Series([], dtype=pl.Float64)
+    grid = PriceGrid.from_frame(prices, tickers=members["ticker"].unique().to_list())
+    adv = average_daily_value(grid.amount)
+    asof = members["asof"].to_numpy().astype("datetime64[D]")
+    row = np.searchsorted(grid.sessions, asof, side="right") - 1
+    column = pl.Series(grid.tickers, dtype=pl.String).search_sorted(members["ticker"]).to_numpy()
+    known = np.where(row >= 0, adv[row, column], np.nan)
+    traded = costs.aum / members["k"].to_numpy()
+    return pl.Series(2 * trade_cost_bps(traded, known, costs) / 1e4)

@@ -1,0 +1,27 @@
+"""Interactive charts as plain Plotly figure dictionaries."""
+
+from __future__ import annotations
+
+from ..data import ReportData
+from .chart import Chart
+from .summary import baselines, quantiles, rank_ic_by_horizon, regimes
+from .time import churn, equity, net_excess, rank_ic
+
+__all__ = ["Chart", "build_charts"]
+
+
+def build_charts(data: ReportData) -> dict[str, Chart]:
+    """Every chart that has something to show, by name; ``training_…`` for the training period."""
+    charts = {
+        "rank_ic_by_horizon": rank_ic_by_horizon(data),
+        "equity": equity(data),
+        "rank_ic": rank_ic(data),
+        "quantiles": quantiles(data),
+        "churn": churn(data),
+        "net_excess": net_excess(data),
+        "regimes": regimes(data),
+        "baselines": baselines(data),
+        "training_rank_ic_by_horizon": rank_ic_by_horizon(data, in_training=True),
+        "training_equity": equity(data, in_training=True),
+    }
+    return {name: chart for name, chart in charts.items() if chart is not None}

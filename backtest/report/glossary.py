@@ -1,0 +1,106 @@
+"""The definitions behind the numbers shown."""
+
+from __future__ import annotations
+
+__all__ = ["GLOSSARY"]
+
+GLOSSARY: tuple[tuple[str, str], ...] = (
+    (
+        "Notation",
+        "t is a session, h a horizon in sessions, P the adjusted close, O the open, b the "
+        "benchmark.",
+    ),
+    (
+        "Score",
+        "terminal: P̂(t+h)/P(t) − 1, mean over paths; path_mean: mean over k = 1..h of P̂(t+k), "
+        "divided by P(t), − 1.",
+    ),
+    (
+        "Label",
+        "P(t+h)/P(t) − 1 − (b(t+h)/b(t) − 1); without a benchmark, minus the mean of the date. "
+        "Mature only after the close of t+h.",
+    ),
+    (
+        "RankIC(t)",
+        "Spearman correlation of score and label over the names at t, average ranks for ties, "
+        "only with enough names. A date whose scores are all equal has none; it is counted.",
+    ),
+    (
+        "RankIC, mean; t; 95% interval",
+        "Mean over all judged dates. n = judged dates, s = median sessions between them. "
+        "Newey–West with L = min(n−1, max(⌈1.3√n⌉, 2⌈h/s⌉)) and Student-t quantiles with max(2, "
+        "n/(1.5 L)) degrees of freedom (fixed-b; Lazarus, Lewis, Stock and Watson, 2018). The "
+        "gates use this interval. The bootstrap interval is stationary, mean block max(2⌈h/s⌉, "
+        "optimal).",
+    ),
+    (
+        "RankIC, next open",
+        "The same with the label P(t+h)/O(t+1) − 1: what a fill at the next open sees.",
+    ),
+    (
+        "RankIC, median of folds",
+        "Median over folds of the fold's median; descriptive.",
+    ),
+    (
+        "ICIR",
+        "Mean of RankIC(t) divided by its standard deviation over dates.",
+    ),
+    (
+        "Fold",
+        "One calendar month of dates.",
+    ),
+    (
+        "Churn@K",
+        "1 − |TopK(t) ∩ TopK(u)| / K with u the previous rebalance; ties by score, then ticker; "
+        "K = min(top_k, ⌊n/5⌋), at least 1.",
+    ),
+    (
+        "Turnover",
+        "Σ|w(t) − w(t⁻)| / 2 with w(t⁻) the drifted weights.",
+    ),
+    (
+        "Cost of a trade",
+        "round_trip_bps/2 + impact_coefficient · √(traded value / ADV20) bps, at most 500; "
+        "without ADV the impact part is 100 bps.",
+    ),
+    (
+        "Net excess(t, h)",
+        "Mean label of the Top-K − one-way turnover of the Top-K between t and u × round-trip "
+        "cost, u the last rebalance at or before t−h (the first: full entry).",
+    ),
+    (
+        "Cost survival",
+        "Share of folds whose mean net excess is above 0.",
+    ),
+    (
+        "Break-even cost",
+        "The round_trip_bps, impact and borrow as configured, at which mean net excess is 0; "
+        "n/a when turnover is 0; a negative value is shown as it is.",
+    ),
+    (
+        "Regimes",
+        "Volatility: 252-session percentile of the volatility index, or else of the benchmark's "
+        "20-session realised volatility: low ≤ 33 < mid ≤ 67 < high. Trend: 20-session "
+        "benchmark return > 0 bull, else bear. Without a benchmark, the equal-weight return of "
+        "the universe. Slices with fewer than 10 dates or 10 names are thin and not judged.",
+    ),
+    (
+        "Redundancy",
+        "Median over dates of the Spearman correlation of score and 12-month momentum.",
+    ),
+    (
+        "Sharpe",
+        "Mean over standard deviation of daily returns, × √252 (√365 on a 7-day calendar).",
+    ),
+    (
+        "Execution",
+        "Decided at the close of t, filled at the open of t+1.",
+    ),
+    (
+        "Verdict",
+        "A condition is PASS when its 95% interval lies wholly on the good side, FAIL when "
+        "wholly on the bad side, else INCONCLUSIVE (churn and cost survival: by value). A gate "
+        "is FAIL if any condition is, else INCONCLUSIVE if any is, else PASS. Fewer than 10 "
+        "names or 12 judged dates: INCONCLUSIVE.",
+    ),
+)

@@ -1,0 +1,187 @@
+"""The report's tables as text cells; the page and the Markdown file print the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .data import ReportData
+from .formatting import (
+    NA,
+    Formatter,
+    bps,
+    count,
+    decimal,
+    interval,
+    is_number,
+    number,
+    percent,
+    share,
+)
+
+__all__ = [
+    "Cell",
+    "Row",
+    "baselines",
+    "headline_table",
+    "portfolio_table",
+    "regimes",
+    "unjudged",
+]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One number: its text, its interval, and why it is missing if it is."""
+
+    text: str
+    interval: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One named row; `key` is the name of the number in ``metrics.json``."""
+
+    key: str
+    label: str
+    cells: list[Cell]
+    strong: bool = False
+
+
+@dataclass(frozen=True)
+class _Spec:
+    key: str
+    label: str
+    formatter: Formatter
+    interval_key: str = ""
+    strong: bool = False
+
+
+_HEADLINE = (
+    _Spec("rank_ic_mean", "RankIC, mean", decimal, "ci95", strong=True),
+    _Spec("bootstrap_ci95", "RankIC, bootstrap interval", decimal),
+    _Spec("hac_t", "t, HAC", number(2)),
+    _Spec("icir", "ICIR", number(2)),
+    _Spec("rank_ic_headline", "RankIC, median of folds", decimal),
+    _Spec("positive_share", "Dates with RankIC > 0", share),
+    _Spec("rank_ic_next_open", "RankIC, next open", decimal, "rank_ic_next_open_ci95"),
+    _Spec("n_dates", "Judged dates", count),
+    _Spec("n_names_median", "Names, median", count),
+    _Spec("excess_mean", "Top-K excess", percent),
+    _Spec("net_excess_mean", "Net excess", percent, "net_excess_ci95", strong=True),
+    _Spec("cost_survival", "Cost survival", share),
+    _Spec("breakeven_bps", "Break-even cost", bps),
+    _Spec("churn_median", "Churn, median", share),
+    _Spec("redundancy", "Redundancy", decimal, "redundancy_ci95"),
+)
+
+_PORTFOLIO = (
+    _Spec("return_annual_net", "Return a year, net", percent),
+    _Spec("return_annual_gross", "Return a year, gross", percent),
+    _Spec("benchmark_return_annual", "Return a year, benchmark", percent),
+    _Spec("return_total_net", "Return in total, net", percent),
+    _Spec("sharpe_net", "Sharpe, net", number(2)),
+    _Spec("sharpe_gross", "Sharpe, gross", number(2)),
+    _Spec("benchmark_sharpe", "Sharpe, benchmark", number(2)),
+    _Spec("volatility_annual", "Volatility a year", percent),
+    _Spec("max_drawdown", "Largest drawdown", percent),
+    _Spec("turnover_annual", "Turnover a year", number(1)),
+    _Spec("cost_annual", "Trading cost a year", percent),
+    _Spec("borrow_annual", "Borrow cost a year", percent),
+    _Spec("gross_exposure_mean", "Gross exposure, mean", number(2)),
+    _Spec("net_exposure_mean", "Net exposure, mean", number(2)),
+    _Spec("n_trades", "Trades", count),
+    _Spec("n_sessions", "Sessions", count),
+)
+
+
+def headline_table(data: ReportData, *, in_training: bool = False) -> list[Row]:
+    """One row a number, one cell a horizon (in the order of `data.horizons`).
+
+    Where no horizon has a judged date, the number of dates is all there is to say.
+    """
+    blocks = [data.horizon(h, in_training=in_training) for h in data.horizons]
+    if not any(block.get("n_dates") for block in blocks):
+        specs = [spec for spec in _HEADLINE if spec.key == "n_dates"]
+        return [
+            Row(s.key, s.label, [Cell(count(b.get(s.key) or 0)) for b in blocks]) for s in specs
+        ]
+    return [Row(s.key, s.label, [_cell(s, block) for block in blocks], s.strong) for s in _HEADLINE]
+
+
+def _cell(spec: _Spec, block: Mapping[str, Any]) -> Cell:
+    value = block.get(spec.key)
+    if spec.key.endswith("ci95"):
+        text = interval(value, spec.formatter)
+    else:
+        text = spec.formatter(value) if is_number(value) else ""
+    if not text:
+        return Cell(NA, reason=_why_missing(spec.key, block))
+    return Cell(text, interval(block.get(spec.interval_key), spec.formatter))
+
+
+def _why_missing(key: str, block: Mapping[str, Any]) -> str:
+    judged = block.get("n_dates")
+    if not judged:
+        return "no judged date"
+    if key in ("bootstrap_ci95", "hac_t", "icir") or judged < 3:
+        return "too few dates"
+    return {
+        "breakeven_bps": "no turnover",
+        "churn_median": "no previous rebalance",
+        "redundancy": "no 12-month momentum",
+        "rank_ic_next_open": "no next open",
+    }.get(key, "")
+
+
+def portfolio_table(portfolio: Mapping[str, Any] | None) -> list[Row]:
+    """Rows of the simulated portfolio; empty without one."""
+    if not portfolio:
+        return []
+    return [Row(s.key, s.label, [_cell(s, {"n_dates": 3, **portfolio})]) for s in _PORTFOLIO]
+
+
+def regimes(data: ReportData) -> list[dict[str, str]]:
+    """Regime slices as text, in the order of ``metrics.json``."""
+    return [
+        {
+            "slice": f"{s.get('kind')}: {s.get('regime')}",
+            "horizon": count(s.get("horizon")),
+            "n_dates": count(s.get("n_dates")),
+            "n_names": count(s.get("n_names_median")),
+            "rank_ic": decimal(s.get("rank_ic_mean")),
+            "interval": interval(s.get("ci95"), decimal) or NA,
+            "note": "thin, not judged" if s.get("thin") else "",
+        }
+        for s in data.metrics.get("regimes") or []
+    ]
+
+
+def baselines(data: ReportData) -> list[Row]:
+    """The score's mean RankIC and below it each baseline's, one cell a horizon."""
+    rivals: Mapping[str, Any] = data.metrics.get("baselines") or {}
+    if not rivals:
+        return []
+    spec = _Spec("rank_ic_mean", "", decimal, "ci95")
+    score = Row("score", "This score", [_cell(spec, data.horizon(h)) for h in data.horizons], True)
+    return [score] + [
+        Row(
+            name, name, [_cell(spec, (rivals[name] or {}).get(str(h)) or {}) for h in data.horizons]
+        )
+        for name in rivals
+    ]
+
+
+def unjudged(data: ReportData) -> list[Row]:
+    """Scored dates that were not judged, by reason, one cell a horizon."""
+    kinds = (
+        ("n_dates_immature", "Label not mature at the last bar"),
+        ("n_dates_thin", "Too few names"),
+        ("n_dates_constant", "Scores all equal"),
+    )
+    return [
+        Row(key, label, [Cell(count(data.horizon(h).get(key))) for h in data.horizons])
+        for key, label in kinds
+    ]

@@ -1,0 +1,192 @@
+"""The bars of one run: candidates, benchmark, volatility index, and every row left out.
+
+1. `open_source` names the source; its `load` reads the rows asked for.
+2. `rules.partition` splits rows into kept and quarantined; `contract.complete` fills volume.
+3. Benchmark and volatility index are taken from the source's series or from its tickers.
+4. What the settings ask for and the source lacks is an error that names the nearest (`request`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import polars as pl
+
+from engine.calendar import TradingCalendar
+from engine.data.contract import BARS, PRICES, complete
+from engine.data.request import DataRequest, check_names, nothing_found, nothing_kept, wanted
+from engine.data.rules import QUARANTINE, partition
+from engine.data.sources import SourceData, open_source
+from engine.errors import UsageError
+
+__all__ = ["Market", "load_market"]
+
+
+@dataclass(frozen=True)
+class Market:
+    """Validated bars and what belongs to them.
+
+    Attributes
+    ----------
+    bars
+        Candidates only: date, ticker, open, high, low, close, volume, amount, adj_factor, f64 as
+        recorded, unique and sorted by (ticker, date).
+    benchmark
+        date, open, close, adjusted and sorted by date; None without a benchmark.
+    volatility_index
+        date, close, sorted by date; None without one.
+    calendar
+        The sessions of the exchange.
+    quarantine
+        Rows left out: ticker, date, rule, message, source.
+    drops
+        Counts of rows left out or mended, by reason.
+    data_hash
+        SHA-256 over the content of bars, benchmark and volatility index.
+    """
+
+    bars: pl.DataFrame
+    benchmark: pl.DataFrame | None
+    volatility_index: pl.DataFrame | None
+    calendar: TradingCalendar
+    quarantine: pl.DataFrame
+    drops: dict[str, int]
+    data_hash: str
+
+    @cached_property
+    def tickers(self) -> list[str]:
+        """The candidates, sorted."""
+        return self.bars["ticker"].unique().sort().to_list()
+
+    @cached_property
+    def last_session(self) -> date:
+        """The last date of the bars; a label that needs a later one is not mature."""
+        return self.bars["date"].max()  # type: ignore[return-value]
+
+    def adjusted(self) -> pl.DataFrame:
+        """date, ticker, open, high, low, close, volume, amount with prices times adj_factor.
+
+        Volume is divided by the factor, so that it counts the shares the prices are of and
+        price * volume is still money; amount stays as recorded. Dividing the prices of a window
+        by its last adj_factor adjusts it as of that date.
+        """
+        factor = pl.col("adj_factor")
+        return self.bars.select(
+            "date",
+            "ticker",
+            *(pl.col(name) * factor for name in PRICES),
+            pl.col("volume") / factor,
+            "amount",
+        )
+
+
+def load_market(data: DataRequest) -> Market:
+    """Read, judge and complete the bars that `data` asks for.
+
+    A null universe is every ticker of the source but the benchmark and the volatility index; a
+    named one is exactly those tickers.
+
+    Raises
+    ------
+    UsageError
+        The source cannot be read, lacks a named ticker or index, has no bars between start and
+        end, or keeps none after the rules.
+    """
+    calendar = TradingCalendar(data.calendar)
+    if data.universe is not None and not data.universe:
+        raise UsageError("data.universe is empty: name tickers, or null for every ticker")
+    source = open_source(data.source, data.path)
+    loaded = source.load(tickers=wanted(data), start=data.start, end=data.end)
+    if loaded.bars.is_empty():
+        raise UsageError(nothing_found(source, data))
+    check_names(data, source, loaded)
+
+    kept, quarantined = partition(loaded.bars, calendar)
+    if kept.is_empty():
+        raise UsageError(nothing_kept(source, quarantined))
+    kept, volume_missing = complete(kept.drop("source"))
+    benchmark, lost_b = _index("data.benchmark", data.benchmark, kept, loaded, calendar)
+    volatility, lost_v = _index(
+        "data.volatility_index", data.volatility_index, kept, loaded, calendar
+    )
+    bars = _candidates(kept, data)
+    if bars.is_empty():
+        raise UsageError(
+            f"{source.name}: no candidate besides the benchmark and volatility index has usable "
+            "bars between data.start and data.end"
+        )
+    benchmark = None if benchmark is None else benchmark.select("date", "open", "close")
+    volatility = None if volatility is None else volatility.select("date", "close")
+    quarantine = pl.concat([quarantined, lost_b, lost_v])
+    return Market(
+        bars=bars,
+        benchmark=benchmark,
+        volatility_index=volatility,
+        calendar=calendar,
+        quarantine=quarantine,
+        drops=_drops(quarantine, volume_missing, bars, data),
+        data_hash=_content_hash([bars, benchmark, volatility]),
+    )
+
+
+def _candidates(bars: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
+    if data.universe is not None:
+        bars = bars.filter(pl.col("ticker").is_in(data.universe))
+    else:
+        indices = [name for name in (data.benchmark, data.volatility_index) if name is not None]
+        bars = bars.filter(~pl.col("ticker").is_in(indices)) if indices else bars
+    return bars.select(BARS.names())
+
+
+def _index(
+    key: str, name: str | None, kept: pl.DataFrame, loaded: SourceData, calendar: TradingCalendar
+) -> tuple[pl.DataFrame | None, pl.DataFrame]:
+    """Adjusted date, open, close of a benchmark or volatility index, and the rows it lost.
+
+    The bars of a ticker were judged with the others; a series is judged here.
+    """
+    lost = pl.DataFrame(schema=QUARANTINE)
+    if name is None:
+        return None, lost
+    if name in loaded.series:
+        rows, lost = partition(loaded.series[name], calendar)
+    else:
+        rows = kept.filter(pl.col("ticker") == name)
+    if rows.is_empty():
+        raise UsageError(f"{key}: {name!r} has no usable bar between data.start and data.end")
+    factor = pl.col("adj_factor")
+    return rows.select("date", pl.col("open") * factor, pl.col("close") * factor), lost
+
+
+def _drops(
+    quarantine: pl.DataFrame, volume_missing: int, bars: pl.DataFrame, data: DataRequest
+) -> dict[str, int]:
+    counts = quarantine["rule"].value_counts().sort("rule")
+    drops = {f"quarantined: {rule}": count for rule, count in counts.iter_rows()}
+    if volume_missing:
+        drops["volume missing, taken as 0"] = volume_missing
+    absent = len(set(data.universe or []) - set(bars["ticker"].unique()))
+    if absent:
+        drops["tickers of data.universe without usable bars"] = absent
+    return drops
+
+
+def _content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
+    """SHA-256 over names, types and values, column by column."""
+    digest = hashlib.sha256()
+    for frame in frames:
+        if frame is None:
+            digest.update(b"none")
+            continue
+        digest.update(repr((frame.height, frame.schema)).encode())
+        for column in frame.get_columns():
+            if column.dtype == pl.String:
+                runs = column.rle().struct.unnest()
+                digest.update(repr(runs["value"].to_list()).encode())
+                column = runs["len"]
+            digest.update(column.to_physical().to_numpy().tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,117 @@
+"""Bars in Parquet or CSV files: one file, or a folder of them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import date
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from engine.data.contract import conform
+from engine.data.sources.base import SourceData, within
+from engine.errors import UsageError
+
+__all__ = ["FileSource"]
+
+Kind = Literal["parquet", "csv"]
+_SUFFIXES = {"parquet": (".parquet", ".pq"), "csv": (".csv", ".csv.gz")}
+
+
+class FileSource:
+    """One file, or the files of one kind directly inside a folder.
+
+    A file without a `ticker` column holds the bars of the ticker that its name gives (AAPL.csv).
+
+    Raises
+    ------
+    UsageError
+        The path does not exist, or the folder holds no such file.
+    """
+
+    def __init__(self, path: Path | str, kind: Kind) -> None:
+        self.name = str(path)
+        self._kind = kind
+        self._files = _files(Path(path), kind)
+
+    def load(
+        self,
+        *,
+        tickers: Collection[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> SourceData:
+        """Rows of every file; of a Parquet file only what `tickers`, `start` and `end` ask for."""
+        frames = [within(rows, tickers=tickers, start=start, end=end) for rows in self._scan()]
+        return SourceData(bars=self._collect(pl.concat(frames)))
+
+    def tickers(self) -> list[str]:
+        """Every ticker of the files, sorted."""
+        rows = pl.concat([rows.select("ticker") for rows in self._scan()])
+        return self._collect(rows.unique())["ticker"].drop_nulls().sort().to_list()
+
+    def span(self) -> tuple[date, date] | None:
+        """First and last readable date of the files."""
+        rows = pl.concat([rows.select("date") for rows in self._scan()])
+        first, last = self._collect(
+            rows.select(a=pl.col("date").min(), b=pl.col("date").max())
+        ).row(0)
+        return None if first is None else (first, last)
+
+    def _scan(self) -> list[pl.LazyFrame]:
+        return [
+            conform(_open(file, self._kind), source=str(file), ticker=_stem(file))
+            for file in self._files
+        ]
+
+    def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
+        try:
+            return rows.collect()
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UsageError(f"{self.name}: {_unreadable(self._kind, error)}") from error
+
+
+def _files(path: Path, kind: Kind) -> list[Path]:
+    suffixes = _SUFFIXES[kind]
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise UsageError(f"data.path: no such file or folder: {path}")
+    found = sorted(
+        file
+        for file in path.iterdir()
+        if file.is_file() and file.name.lower().endswith(suffixes) and file.name[0] not in "._"
+    )
+    if not found:
+        raise UsageError(f"data.path: the folder {path} holds no {' or '.join(suffixes)} file")
+    return found
+
+
+def _open(file: Path, kind: Kind) -> pl.LazyFrame:
+    try:
+        if kind == "parquet":
+            frame = pl.scan_parquet(file, glob=False)
+        else:
+            # Text first: a ticker named TRUE stays one, and a bad number costs its row only.
+            frame = pl.scan_csv(file, infer_schema=False, glob=False)
+        frame.collect_schema()
+    except pl.exceptions.NoDataError as error:
+        raise UsageError(f"{file}: the file is empty") from error
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError(f"{file}: {_unreadable(kind, error)}") from error
+    return frame
+
+
+def _unreadable(kind: Kind, error: Exception) -> str:
+    reason = str(error).strip().split("\n")[0]
+    return f"cannot be read as {kind} ({reason})"
+
+
+def _stem(file: Path) -> str:
+    name = file.name
+    for suffixes in _SUFFIXES.values():
+        for suffix in suffixes:
+            if name.lower().endswith(suffix):
+                return name[: -len(suffix)]
+    return file.stem

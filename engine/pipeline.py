@@ -1,0 +1,274 @@
+"""The main job: data → scores → panel → weights → portfolio → gates → report.
+
+1. `prepare` checks everything that can be wrong before time is spent on scores.
+2. `score` fills the scores table, on Ray or from a file.
+3. `build_panel` joins features, labels, regimes and folds; the strategy turns scores to weights.
+4. `judge` looks at the dates after the model's training period, and apart at those before.
+5. `write` leaves the run folder, each file whole, all of them at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import polars as pl
+import yaml
+from rich.console import Console
+
+from backtest.costs import Costs
+from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
+from backtest.judge import Judgement, judge
+from backtest.report import ReportData, write_report
+from engine.config import Settings
+from engine.data.market import Market, load_market
+from engine.decisions import decision_dates, next_rebalance, rebalance_dates
+from engine.errors import UsageError
+from engine.features.factors import compute_features
+from engine.features.panel import build_panel
+from engine.files import write_frame
+from engine.results import manifest_content, metrics_content, report_frames
+from engine.run_folder import RunFolder
+from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.score import Scored, score_market
+from engine.scoring.scores_file import PREFIX, given_scores
+from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
+from strategies import Strategy, build_strategy
+
+__all__ = ["Backtest", "run_backtest"]
+
+log = logging.getLogger(__name__)
+REDUNDANCY_FACTOR = "momentum_12m"
+SCORE_COLUMNS = ("asof", "ticker", "horizon", "score", "score_std", "p_up", "q05", "q50", "q95")
+
+
+@dataclass(frozen=True)
+class Backtest:
+    """What a finished run found, and the folder that holds it.
+
+    Attributes:
+        folder: the run folder.
+        metrics: content of `metrics.json`.
+        gates: content of `gates.json`.
+        manifest: content of `manifest.json`.
+        quarantined: windows given up while scoring.
+    """
+
+    folder: RunFolder
+    metrics: dict[str, Any]
+    gates: dict[str, Any]
+    manifest: dict[str, Any]
+    quarantined: int
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    market: Market
+    strategy: Strategy
+    costs: Costs
+    rules: GateRules
+    training: TrainingPeriod
+    spec: ForecasterSpec | None
+
+
+@dataclass
+class _Clock:
+    """Seconds of each stage, for the manifest."""
+
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        started = time.perf_counter()
+        log.info("%s: started", name)
+        yield
+        self.seconds[name] = round(time.perf_counter() - started, 3)
+        log.info("%s: done in %.1f s", name, self.seconds[name])
+
+
+def run_backtest(settings: Settings, console: Console) -> Backtest:
+    """Run the main job. Raises UsageError for anything a user can mend, before scoring starts."""
+    folder = RunFolder(settings.run.dir, settings.run.name)
+    clock = _Clock()
+    with clock.stage("data"):
+        prepared = _prepare(settings)
+    market, training = prepared.market, prepared.training
+    with folder.open():
+        with clock.stage("scores"):
+            scored = _score(prepared, settings, folder, console)
+        with clock.stage("panel"):
+            panel = build_panel(
+                scored.scores,
+                market,
+                feature_names=list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR])),
+                horizons=settings.scoring.horizons,
+                trained_until=training.until,
+            )
+            schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
+            weights = _weights(prepared.strategy, panel, settings.features, schedule)
+        with clock.stage("judging"):
+            judged, before = _judge_both(prepared, settings, panel, weights, schedule)
+            gates = evaluate_gates(judged, rules=prepared.rules, training_period=training.kind)
+            metrics = metrics_content(settings, market, training, scored, panel, judged, before)
+            manifest = manifest_content(
+                settings, market, training, scored, metrics["drops"], clock.seconds
+            )
+        with clock.stage("report"):
+            data = ReportData(
+                metrics=metrics,
+                gates=gates,
+                manifest=manifest,
+                config=settings.model_dump(mode="json"),
+                weights=weights,
+                quarantine=market.quarantine,
+                **report_frames(judged, before),
+            )
+            tables = {"scores": scored.scores, "panel": panel, "weights": weights}
+            _write(folder, tables, data)
+        manifest["seconds"] = clock.seconds
+        folder.write_json("manifest.json", manifest)
+    return Backtest(folder, metrics, gates, manifest, sum(scored.failed.values()))
+
+
+def _prepare(settings: Settings) -> _Prepared:
+    try:
+        strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
+        strategy.weights(_no_scores(settings))
+        costs = Costs(**settings.costs.model_dump())
+        rules = _gate_rules(settings)
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    scores_given = settings.model.name.startswith(PREFIX)
+    spec = None if scores_given else forecaster_spec(settings.model, settings.scoring)
+    training = training_period(settings.model)
+    market = load_market(settings.data)
+    compute_features(market.bars.clear(), settings.features)  # raises on an unknown factor
+    return _Prepared(market, strategy, costs, rules, training, spec)
+
+
+def _no_scores(settings: Settings) -> pl.DataFrame:
+    """The frame a strategy will see, all scores missing: it refuses what it cannot work with
+    before hours are spent on scoring."""
+    horizons = settings.scoring.horizons
+    numbers = [*SCORE_COLUMNS[3:], *settings.features]
+    return pl.DataFrame(
+        {"asof": date(2000, 1, 3), "ticker": "", "horizon": pl.Series(horizons, dtype=pl.Int32)}
+    ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
+
+
+def _gate_rules(settings: Settings) -> GateRules:
+    path = settings.evaluation.gates
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError) as error:
+        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
+    return parse_gate_rules(content, source=str(path))
+
+
+def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: Console) -> Scored:
+    market, scoring = prepared.market, settings.scoring
+    if prepared.spec is None:
+        return given_scores(
+            settings.model.name, market, settings.evaluation, horizons=scoring.horizons
+        )
+    asofs = decision_dates(
+        market.bars,
+        market.calendar,
+        settings.evaluation,
+        rebalance=scoring.rebalance,
+        lookback=scoring.lookback,
+    )
+    try:
+        market.calendar.offset(asofs[-1], max(scoring.horizons))
+    except UsageError as error:
+        raise UsageError(f"scoring.horizons: {error}") from None
+    return score_market(
+        market.bars,
+        market.calendar,
+        asofs,
+        spec=prepared.spec,
+        scoring=scoring,
+        seed=settings.run.seed,
+        shards=folder.shards,
+        console=console,
+    )
+
+
+def _weights(
+    strategy: Strategy, panel: pl.DataFrame, features: Sequence[str], schedule: Sequence[date]
+) -> pl.DataFrame:
+    frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
+    return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
+
+
+def _judge_both(
+    prepared: _Prepared,
+    settings: Settings,
+    panel: pl.DataFrame,
+    weights: pl.DataFrame,
+    schedule: Sequence[date],
+) -> tuple[Judgement, Judgement | None]:
+    """Dates after the model's training period, and those before, each with its own portfolio."""
+    market, trained = prepared.market, prepared.training.until
+    last = market.last_session
+    end = min(settings.evaluation.end or last, last)
+    if schedule:
+        held_until = next_rebalance(schedule[-1], market.calendar, settings.scoring.rebalance)
+        end = min(end, held_until)
+    after = panel.filter(~pl.col("in_training"))
+    before = panel.filter("in_training")
+    judged = _judge(prepared, settings, after, weights, schedule, end)
+    if before.is_empty() or trained is None:
+        return judged, None
+    return judged, _judge(prepared, settings, before, weights, schedule, min(end, trained))
+
+
+def _judge(
+    prepared: _Prepared,
+    settings: Settings,
+    panel: pl.DataFrame,
+    weights: pl.DataFrame,
+    schedule: Sequence[date],
+    until: date,
+) -> Judgement:
+    market = prepared.market
+    first, last = market.bars["date"].min(), market.last_session
+    assert isinstance(first, date)
+    momentum = [name for name in settings.features if name.startswith("momentum")]
+    return judge(
+        panel,
+        weights,
+        market.adjusted().select("date", "ticker", "open", "close", "amount"),
+        sessions=market.calendar.sessions(first, last),
+        costs=prepared.costs,
+        until=until,
+        strategy=settings.strategy.name,
+        min_cross_section=settings.evaluation.min_cross_section,
+        top_k=settings.evaluation.top_k,
+        periods_per_year=market.calendar.periods_per_year,
+        benchmark=market.benchmark,
+        baselines=momentum,
+        redundancy_factor=REDUNDANCY_FACTOR,
+        rebalances=schedule,
+        rules=prepared.rules,
+        seed=settings.run.seed,
+    )
+
+
+def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:
+    """All results at the end, so that a run that fails leaves the folder as it was.
+
+    The old manifest goes first and the new one comes last: a folder without one is not complete.
+    """
+    (folder.path / "manifest.json").unlink(missing_ok=True)
+    for name, frame in tables.items():
+        write_frame(folder.path / f"{name}.parquet", frame)
+    folder.write_yaml("config.yaml", data.config)
+    folder.write_json("metrics.json", data.metrics)
+    folder.write_json("gates.json", data.gates)
+    write_report(folder.path, data)
