@@ -15,13 +15,18 @@ from kronos.kernels import KERNELS
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m kronos.bench", description=__doc__)
-    parser.add_argument("--threads", type=int, help="torch threads (default: torch's own)")
-    parser.add_argument("--json", type=Path, help="write the results here")
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--threads", type=int, help="torch threads (default: torch's own)")
+    common.add_argument("--json", type=Path, help="write the results here")
+    parser = argparse.ArgumentParser(
+        prog="python -m kronos.bench", description=__doc__, parents=[common]
+    )
     parser.set_defaults(run=run_speed)
     add_speed(parser)
     commands = parser.add_subparsers()
-    compiled = commands.add_parser("compile", help="eager against torch.compile, and the decision")
+    compiled = commands.add_parser(
+        "compile", parents=[common], help="eager against torch.compile, and the decision"
+    )
     compiled.add_argument("--size", choices=sorted(SIZES), default="mini")
     compiled.add_argument("--batch", type=int, default=16)
     compiled.add_argument("--steps", type=int, default=20)
