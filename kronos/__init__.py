@@ -10,15 +10,20 @@ True
 
 from __future__ import annotations
 
-from kronos.checkpoint import CheckpointError
-from kronos.embeddings import time_features
-from kronos.forecast import Forecast, PathStatistics
-from kronos.kernels import check_kernel, choose_kernel
-from kronos.loading import CheckpointInfo, checkpoint_info, load_predictor
-from kronos.predictor import KronosPredictor
-from kronos.sanity import Sanity
-from kronos.tokenizer import KronosTokenizer
-from kronos.transformer import Kronos
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kronos.embeddings import time_features
+    from kronos.folder import CheckpointError
+    from kronos.forecast import Forecast, PathStatistics
+    from kronos.info import CheckpointInfo, checkpoint_info
+    from kronos.kernels import check_kernel, choose_kernel
+    from kronos.loading import load_predictor
+    from kronos.predictor import KronosPredictor
+    from kronos.sanity import Sanity
+    from kronos.tokenizer import KronosTokenizer
+    from kronos.transformer import Kronos
 
 __all__ = [
     "CheckpointError",
@@ -35,3 +40,32 @@ __all__ = [
     "load_predictor",
     "time_features",
 ]
+
+# Loaded on first use: a name or a folder can be looked at without waiting for torch.
+_HOMES = {
+    "CheckpointError": "folder",
+    "CheckpointInfo": "info",
+    "Forecast": "forecast",
+    "Kronos": "transformer",
+    "KronosPredictor": "predictor",
+    "KronosTokenizer": "tokenizer",
+    "PathStatistics": "forecast",
+    "Sanity": "sanity",
+    "check_kernel": "kernels",
+    "checkpoint_info": "info",
+    "choose_kernel": "kernels",
+    "load_predictor": "loading",
+    "time_features": "embeddings",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'kronos' has no attribute {name!r}")
+    value = getattr(importlib.import_module(f"kronos.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,12 +1,7 @@
-"""Checkpoint folders.
-
-``config.json`` holds the constructor's arguments, ``model.safetensors`` the weights, ``README.md``
-the model card.
-"""
+"""Modules that are loaded from checkpoint folders and from the Hub."""
 
 from __future__ import annotations
 
-import hashlib
 import inspect
 import json
 from pathlib import Path
@@ -18,23 +13,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
+from kronos.folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, CheckpointError, one_line
 from kronos.hub import fetch
 
-__all__ = [
-    "CONFIG_FILE",
-    "WEIGHTS_FILE",
-    "CheckpointError",
-    "CheckpointMixin",
-    "checkpoint_sha256",
-]
-
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-CARD_FILE = "README.md"
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be used. One line: which one, what is missing or wrong, what to do."""
+__all__ = ["CheckpointMixin"]
 
 
 class CheckpointMixin(nn.Module, PyTorchModelHubMixin):
@@ -150,17 +132,3 @@ def check_state(
                 f"{folder / WEIGHTS_FILE}: {name} has shape {list(state[name].shape)}, "
                 f"config.json asks for {list(tensor.shape)}"
             )
-
-
-def checkpoint_sha256(folder: Path) -> str:
-    """SHA-256 over the bytes of the arguments and the weights: changes when a forecast could."""
-    digest = hashlib.sha256()
-    for name in (CONFIG_FILE, WEIGHTS_FILE):
-        content = (folder / name).read_bytes()
-        digest.update(f"{name} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def one_line(error: BaseException) -> str:
-    return " ".join(str(error).split())

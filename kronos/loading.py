@@ -2,112 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
-from huggingface_hub import metadata_load
 
-from kronos.checkpoint import (
-    CARD_FILE,
-    CONFIG_FILE,
-    WEIGHTS_FILE,
-    CheckpointError,
-    checkpoint_sha256,
-    one_line,
-)
-from kronos.hub import HubError, fetch
+from kronos.info import checkpoint_info
 from kronos.predictor import KronosPredictor
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
-__all__ = ["CheckpointInfo", "checkpoint_info", "load_predictor"]
-
-DEFAULT_CONTEXT = 512
-NANO = Path(__file__).parent / "checkpoints" / "nano"
-# Validation of the published weights ended in May 2024 (arXiv 2508.02739).
-PUBLISHED_UNTIL = date(2024, 5, 31)
-
-
-class Published(NamedTuple):
-    """What goes with a published model."""
-
-    tokenizer: str
-    max_context: int
-
-
-PUBLISHED = {
-    "NeoQuasar/Kronos-mini": Published("NeoQuasar/Kronos-Tokenizer-2k", 2048),
-    "NeoQuasar/Kronos-small": Published("NeoQuasar/Kronos-Tokenizer-base", 512),
-    "NeoQuasar/Kronos-base": Published("NeoQuasar/Kronos-Tokenizer-base", 512),
-}
-
-
-@dataclass(frozen=True)
-class CheckpointInfo:
-    """Which checkpoint a forecast comes from.
-
-    trained_until : last date used for training or selection; None when the card does not say
-    model_sha256, tokenizer_sha256 : over ``config.json`` and ``model.safetensors`` of each
-    """
-
-    name: str
-    model_folder: Path
-    tokenizer_folder: Path
-    max_context: int
-    trained_until: date | None
-    model_sha256: str
-    tokenizer_sha256: str
-
-
-def checkpoint_info(
-    name: str | Path,
-    tokenizer: str | Path | None = None,
-    *,
-    revision: str | None = None,
-    tokenizer_revision: str | None = None,
-    max_context: int | None = None,
-) -> CheckpointInfo:
-    """Find a checkpoint, fetching it if need be, and describe it; the weights are not loaded.
-
-    Parameters
-    ----------
-    name : "kronos-nano"; a Hub repository such as "NeoQuasar/Kronos-small"; a folder with
-        ``model/`` and ``tokenizer/``; or a model folder (then ``tokenizer`` is needed)
-    tokenizer : Hub repository or folder; None takes the one that belongs to ``name``
-    revision, tokenizer_revision : branch, tag or commit on the Hub
-    max_context : None takes the card's ``max_context``, else the published one, else 512
-
-    Raises :class:`CheckpointError`.
-    """
-    model_folder, found_tokenizer = _locate(name, revision)
-    if tokenizer is not None:
-        tokenizer_folder = _folder_of(tokenizer, tokenizer_revision, part="tokenizer")
-    elif found_tokenizer is not None:
-        tokenizer_folder = (
-            found_tokenizer
-            if isinstance(found_tokenizer, Path)
-            else _folder_of(found_tokenizer, tokenizer_revision, part="tokenizer")
-        )
-    else:
-        raise CheckpointError(
-            f"{name}: no tokenizer is known for this model; name one (tokenizer=)"
-        )
-    for folder in (model_folder, tokenizer_folder):
-        _check_files(folder)
-    card = _card(model_folder)
-    published = PUBLISHED.get(str(name))
-    return CheckpointInfo(
-        name=str(name),
-        model_folder=model_folder,
-        tokenizer_folder=tokenizer_folder,
-        max_context=max_context or _context(card, model_folder, published),
-        trained_until=_trained_until(card, model_folder, str(name)),
-        model_sha256=checkpoint_sha256(model_folder),
-        tokenizer_sha256=checkpoint_sha256(tokenizer_folder),
-    )
+__all__ = ["load_predictor"]
 
 
 def load_predictor(
@@ -147,74 +52,3 @@ def load_predictor(
         dependency_rope=dependency_rope,
         memory_budget=memory_budget,
     )
-
-
-def _locate(name: str | Path, revision: str | None) -> tuple[Path, Path | str | None]:
-    """The model folder, and the folder or name of the tokenizer that belongs to it."""
-    if str(name) == "kronos-nano":
-        return NANO / "model", NANO / "tokenizer"
-    root = Path(name)
-    if (root / "model").is_dir():
-        return root / "model", root / "tokenizer" if (root / "tokenizer").is_dir() else None
-    published = PUBLISHED.get(str(name))
-    return _folder_of(name, revision, part="model"), published.tokenizer if published else None
-
-
-def _folder_of(name: str | Path, revision: str | None, *, part: str) -> Path:
-    folder = Path(name)
-    if folder.is_dir():
-        return folder / part if (folder / part).is_dir() else folder
-    text = str(name)
-    if text.count("/") != 1 or text.startswith((".", "/", "~")):
-        raise CheckpointError(
-            f"{text}: no such folder, and not a checkpoint name; use kronos-nano, "
-            f"{', '.join(PUBLISHED)}, another owner/name on the Hub, or a folder"
-        )
-    try:
-        return fetch(text, (CONFIG_FILE, WEIGHTS_FILE), (CARD_FILE,), revision=revision)
-    except HubError as error:
-        raise CheckpointError(str(error)) from error
-
-
-def _check_files(folder: Path) -> None:
-    for file in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / file).is_file():
-            raise CheckpointError(
-                f"{folder}: no {file}; a checkpoint folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
-            )
-
-
-def _card(folder: Path) -> dict[str, Any]:
-    """The YAML front matter of the model card; empty when there is none."""
-    path = folder / CARD_FILE
-    if not path.is_file():
-        return {}
-    try:
-        return metadata_load(path) or {}
-    except Exception as error:
-        raise CheckpointError(
-            f"{path}: front matter is not valid YAML ({one_line(error)})"
-        ) from error
-
-
-def _context(card: dict[str, Any], folder: Path, published: Published | None) -> int:
-    stated = card.get("max_context", published.max_context if published else DEFAULT_CONTEXT)
-    if not isinstance(stated, int) or stated < 2:
-        raise CheckpointError(f"{folder / CARD_FILE}: max_context is {stated!r}, not a bar count")
-    return stated
-
-
-def _trained_until(card: dict[str, Any], folder: Path, name: str) -> date | None:
-    stated = card.get("trained_until")
-    if stated is None:
-        return PUBLISHED_UNTIL if name.startswith("NeoQuasar/") else None
-    if isinstance(stated, datetime):
-        return stated.date()
-    if isinstance(stated, date):
-        return stated
-    try:
-        return date.fromisoformat(str(stated))
-    except ValueError as error:
-        raise CheckpointError(
-            f"{folder / CARD_FILE}: trained_until is {stated!r}; write a date as YYYY-MM-DD"
-        ) from error

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kronos.checkpoint import CARD_FILE, WEIGHTS_FILE, checkpoint_sha256
+from kronos.folder import CARD_FILE, WEIGHTS_FILE, checkpoint_sha256
 from kronos.training.data import TrainingBars
 from kronos.training.settings import StageSettings, TrainingSettings
 

@@ -13,7 +13,7 @@ import torch
 from kronos_golden import Golden, random_bars, relative_error
 
 from kronos import load_predictor
-from kronos.checkpoint import checkpoint_sha256
+from kronos.folder import checkpoint_sha256
 from kronos.training import StageSettings, TrainingBars, TrainingSettings, bars_from_frame, train
 from kronos.training.__main__ import command, main
 from kronos.training.baselines import fit_tables
