@@ -164,7 +164,7 @@ def no_regime_below_zero(rows: Sequence[dict[str, Any]]) -> Condition:
     judged = [row for row in rows if not row["thin"] and row["ci95"] is not None]
     if not judged:
         sentence = "No regime has enough dates and names to be judged, so none counts against it."
-        return Condition(name, PASS, 0.0, None, 0.0, (sentence,))
+        return Condition(name, PASS, None, None, 0.0, (sentence,))
     lost = [row for row in judged if row["ci95"][1] < 0]
     if not lost:
         sentence = f"None of {len(judged)} judged regime slices has an interval wholly below 0."
