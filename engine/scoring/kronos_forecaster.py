@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from dataclasses import dataclass
 from importlib import metadata
@@ -88,6 +89,7 @@ class KronosSpec:
             "sampling": self.sampling.model_dump(),
             "profile": self.profile,
             "kernel": self.kernel,
+            "compile": os.environ.get("KRONOS_COMPILE", "0") == "1",
             "repair": self.repair,
             "dtype": "float32",
             "device_kind": self.device.split(":")[0],
