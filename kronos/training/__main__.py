@@ -1,4 +1,4 @@
-"""``python -m kronos.training --bars FILE.parquet --until DATE --out DIR``."""
+"""``python -m kronos.training --bars FILE --until DATE --out DIR``."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
         prog="python -m kronos.training",
         description="Train a tokenizer and a model on daily or intraday bars.",
     )
-    p.add_argument("--bars", type=Path, required=True, help="parquet file of long bars")
+    p.add_argument("--bars", type=Path, required=True, help="CSV or parquet file of long bars")
     p.add_argument("--until", type=date.fromisoformat, required=True, help="last date to read")
     p.add_argument("--out", type=Path, required=True, help="folder for tokenizer/ and model/")
     p.add_argument("--minutes", type=float, help="time budget in place of the step counts")

@@ -45,10 +45,14 @@ class TrainingBars:
 
 
 def read_bars(path: Path, until: date) -> TrainingBars:
-    """Read a parquet file of long bars; see :func:`bars_from_frame`."""
+    """Read a CSV or parquet file of long bars (pandas needs pyarrow for the latter).
+
+    See :func:`bars_from_frame`.
+    """
     if not path.is_file():
         raise FileNotFoundError(f"{path}: no such file")
-    return bars_from_frame(pd.read_parquet(path), until, source=str(path))
+    frame = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
+    return bars_from_frame(frame, until, source=str(path))
 
 
 def bars_from_frame(frame: pd.DataFrame, until: date, *, source: str = "bars") -> TrainingBars:

@@ -251,8 +251,8 @@ def test_settings_that_cannot_be(change: dict, rule: str) -> None:
 
 
 def test_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    file, out = tmp_path / "bars.parquet", tmp_path / "out"
-    long_frame(tickers=3).assign(date=lambda f: pd.bdate_range("2009-01-01", periods=len(f))).to_parquet(file)  # fmt: skip
+    file, out = tmp_path / "bars.csv", tmp_path / "out"
+    long_frame(tickers=3).assign(date=lambda f: pd.bdate_range("2009-01-01", periods=len(f))).to_csv(file, index=False)  # fmt: skip
     arguments = ["--bars", str(file), "--until", "2011-12-30", "--out", str(out)]
     options = [
         "--tokenizer-steps",
