@@ -1,0 +1,32 @@
+"""The benchmark command: what it lists, refuses and writes."""
+
+from __future__ import annotations
+
+import json
+
+from engine.bench.__main__ import _with_section, main
+from engine.bench.result import BenchResult, hardware
+
+
+def test_an_unknown_benchmark_is_refused_by_name(capsys):
+    assert main(["no-such-thing"]) == 2
+    assert "no-such-thing" in capsys.readouterr().err
+
+
+def test_a_section_is_appended_once_and_replaced_after(tmp_path):
+    path = tmp_path / "B.md"
+    path.write_text("# Benchmarks\n\n## other\n\nkept\n")
+    first = BenchResult("demo", ["case", "seconds"], [["a", 1.25]], ["one run"])
+    path.write_text(_with_section(path, first))
+    second = BenchResult("demo", ["case", "seconds"], [["a", 9.5]], ["one run"])
+    text = _with_section(path, second)
+    assert text.count("engine.bench demo") == 1
+    assert "9.5" in text
+    assert "1.25" not in text
+    assert "kept" in text
+
+
+def test_json_rows_name_their_columns_and_the_hardware():
+    content = BenchResult("demo", ["case", "seconds"], [["a", 1.25]]).to_json()
+    assert json.loads(json.dumps(content))["rows"] == [{"case": "a", "seconds": 1.25}]
+    assert content["hardware"]["cores"] == hardware()["cores"]
