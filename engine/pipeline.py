@@ -38,7 +38,8 @@ from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
-from strategies import Strategy, build_strategy
+from engine.strategy import load_strategy
+from strategies import Strategy
 
 __all__ = ["Backtest", "run_backtest"]
 
@@ -137,7 +138,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
 
 def _prepare(settings: Settings) -> _Prepared:
     try:
-        strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
+        strategy = load_strategy(settings.strategy.name, settings.strategy.parameters)
         strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
         rules = _gate_rules(settings)
