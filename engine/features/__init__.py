@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from engine.features.factors import FACTORS, compute_features
+from engine.features.factors import FACTORS, compute_features, market_features
 from engine.features.folds import fold_of
 from engine.features.labels import compute_labels
 from engine.features.panel import build_panel
@@ -15,4 +15,5 @@ __all__ = [
     "compute_features",
     "compute_labels",
     "fold_of",
+    "market_features",
 ]

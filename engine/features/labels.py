@@ -1,9 +1,13 @@
 """Labels: what a ticker earned over the sessions after an asof, beside its benchmark.
 
-1. `_grid` lays the bars out densely, session by session, so that h sessions ahead is one shift.
-2. `_returns` takes P(t), O(t+1) and P(t+h); a ticker without a bar at t+h gives its last price
-   before it, and a flag.
-3. `_subtract_benchmark`, or `_subtract_mean` without one, leaves the label.
+1. `PriceGrid` lays the bars out densely, [session, ticker], so that h sessions ahead is one shift;
+   a ticker without a bar at t+h has its last price before it there.
+2. `_columns` takes P(t), O(t+1) and P(t+h) and subtracts what `_benchmark_returns` gives or,
+   without a benchmark, the mean of the cross-section.
+3. `_long` turns the rows of the grid into the long frame.
+
+It works on arrays: a join of every (ticker, date, horizon) with its exit would take minutes for a
+whole market (`python -m engine.bench judging`).
 
 Labels know the future by definition; `matures` says when. A label whose `matures` lies after the
 last session of the market is null.
@@ -12,14 +16,16 @@ last session of the market is null.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from engine.data import Market
 from engine.errors import UsageError
-from engine.features.factors import adjusted_close
 from engine.features.known import attach_known
+from engine.features.price_grid import PriceGrid
 
 __all__ = ["LABELS", "compute_labels"]
 
@@ -36,6 +42,9 @@ LABELS = pl.Schema(
         "label_flag": pl.String,
     }
 )
+
+_FLAGS = ("delisted", "stale", "no benchmark")
+_DELISTED, _STALE, _NO_BENCHMARK, _NO_FLAG = 0, 1, 2, -1
 
 
 def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int]) -> pl.DataFrame:
@@ -83,97 +92,115 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
     strangers = sorted(set(asofs).difference(sessions))
     if strangers:
         raise UsageError(f"asof {strangers[0]} is not a session of {market.calendar.name}")
-    rows = _returns(_grid(market, sessions), market, asofs, ahead)
-    subtract = _subtract_mean if market.benchmark is None else _subtract_benchmark
-    return subtract(rows, market).select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+    grid = PriceGrid.of(market, sessions)
+    at = np.flatnonzero(np.isin(grid.sessions, np.asarray(asofs, dtype="datetime64[D]")))
+    quoted = ~np.isnan(grid.close[at])
+    columns = [_columns(grid, market, at, quoted, horizon) for horizon in ahead]
+    return _long(grid, at, quoted, ahead, columns)
 
 
-def _grid(market: Market, sessions: list[date]) -> pl.DataFrame:
-    """One row per session and ticker, sorted so, with open and close null where there is no bar.
+@dataclass(frozen=True)
+class _Columns:
+    """One horizon's labels, [asof × ticker] flattened to the tickers with a bar at their asof.
 
-    Columns asof (the session), ticker, last_bar (the ticker's last date in the data), open, close.
+    NaN stands for null; `flag` indexes `_FLAGS`, −1 is none. `matures` and `mature` are by asof.
     """
-    names = pl.Enum(market.tickers)
-    bars = market.bars.select(
-        pl.col("ticker").cast(names),
-        asof="date",
-        open=pl.col("open") * pl.col("adj_factor"),
-        close=adjusted_close(),
-    )
-    tickers = bars.group_by("ticker").agg(last_bar=pl.col("asof").max()).sort("ticker")
-    days = pl.DataFrame({"asof": sessions}, schema={"asof": pl.Date})
-    return days.join(tickers, how="cross", maintain_order="left_right").join(
-        bars, on=["asof", "ticker"], how="left", maintain_order="left"
-    )
+
+    label: np.ndarray
+    label_next_open: np.ndarray
+    total_return: np.ndarray
+    flag: np.ndarray
+    matures: np.ndarray
+    mature: np.ndarray
 
 
-def _returns(
-    grid: pl.DataFrame, market: Market, asofs: Sequence[date], horizons: list[int]
-) -> pl.DataFrame:
-    """Per asof, ticker with a bar and horizon: returns, maturity and flag, sorted by the three.
-
-    Columns asof, ticker, horizon, next (session t+1), matures, mature, total_return,
-    return_next_open, label_flag.
-    """
-    width = len(market.tickers)
-    had_bar = pl.col("close").is_not_null()
-    known = grid.with_row_index("at").with_columns(
-        price=pl.col("close").forward_fill().over("ticker"),
-        priced=pl.when(had_bar).then("asof").forward_fill().over("ticker"),
-    )
-    ahead = pl.DataFrame({"horizon": horizons}, schema={"horizon": pl.Int32})
-    at = pl.col("at").cast(pl.Int64)
-    exits = at + pl.col("horizon") * width
-    rows = (
-        known.filter(had_bar & pl.col("asof").is_in(asofs))
-        .select("at", "asof", "ticker", "last_bar", entry="close")
-        .join(ahead, how="cross", maintain_order="left_right")
-        .with_columns(
-            next=pl.lit(known["asof"]).gather(at + width),
-            entry_next=pl.lit(known["open"]).gather(at + width),
-            matures=pl.lit(known["asof"]).gather(exits),
-            exit=pl.lit(known["price"]).gather(exits),
-            priced=pl.lit(known["priced"]).gather(exits),
-        )
-    )
-    mature = pl.col("matures") <= market.last_session
-    gone = pl.col("last_bar") < pl.col("matures")
-    flag = pl.when(gone).then(pl.lit("delisted")).otherwise(pl.lit("stale"))
-    return rows.with_columns(
+def _columns(
+    grid: PriceGrid, market: Market, at: np.ndarray, quoted: np.ndarray, horizon: int
+) -> _Columns:
+    matures = grid.sessions[at + horizon]
+    mature = matures <= np.datetime64(market.last_session)
+    exits = np.where(mature[:, None], grid.last_close[at + horizon], np.nan)
+    total = exits / grid.close[at] - 1
+    opened = exits / grid.open[at + 1] - 1
+    flag = np.where(grid.last_bar < matures[:, None], _DELISTED, _STALE).astype(np.int8)
+    flag[(grid.priced_at[at + horizon] == (at + horizon)[:, None]) | ~mature[:, None]] = _NO_FLAG
+    if market.benchmark is None:
+        # Only tickers with a bar at the asof are labelled; their mean is the benchmark.
+        held, held_next = _mean(total, quoted), _mean(opened, quoted)
+    else:
+        held, held_next = _benchmark_returns(market.benchmark, grid, at, horizon)
+        flag[np.isnan(held) & mature] = _NO_BENCHMARK
+    return _Columns(
+        label=(total - held[:, None])[quoted],
+        label_next_open=(opened - held_next[:, None])[quoted],
+        total_return=total[quoted],
+        flag=flag[quoted],
+        matures=matures,
         mature=mature,
-        total_return=pl.when(mature).then(pl.col("exit") / pl.col("entry") - 1),
-        return_next_open=pl.when(mature).then(pl.col("exit") / pl.col("entry_next") - 1),
-        label_flag=pl.when(mature & (pl.col("priced") < pl.col("matures"))).then(flag),
     )
 
 
-def _subtract_benchmark(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
-    benchmark = market.benchmark
-    assert benchmark is not None
-    windows = rows.select("asof", "horizon", "next", "matures").unique()
+def _mean(values: np.ndarray, quoted: np.ndarray) -> np.ndarray:
+    """Mean over the labelled tickers of each asof; NaN where there is none."""
+    known = quoted & ~np.isnan(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def _benchmark_returns(
+    benchmark: pl.DataFrame, grid: PriceGrid, at: np.ndarray, horizon: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """b(t+h)/b(t) − 1 and b(t+h)/b_open(t+1) − 1 of each asof; NaN where b is not known."""
+    windows = pl.DataFrame(
+        {
+            "asof": grid.sessions[at],
+            "next": grid.sessions[at + 1],
+            "matures": grid.sessions[at + horizon],
+        }
+    ).with_columns(pl.all().cast(pl.Date))
     for on, column in (("asof", "b_entry"), ("matures", "b_exit")):
         windows = attach_known(windows, benchmark, on=on, **{column: "close"})
     opens = benchmark.select(next="date", b_open="open")
-    windows = windows.join(opens, on="next", how="left").select(
-        "asof",
-        "horizon",
+    found = windows.join(opens, on="next", how="left", maintain_order="left").select(
         b=pl.col("b_exit") / pl.col("b_entry") - 1,
-        b_next_open=pl.col("b_exit") / pl.coalesce("b_open", "b_entry") - 1,
+        b_next=pl.col("b_exit") / pl.coalesce("b_open", "b_entry") - 1,
     )
-    priced = pl.col("b").is_not_null() | ~pl.col("mature")
-    return rows.join(
-        windows, on=["asof", "horizon"], how="left", maintain_order="left"
-    ).with_columns(
-        label=pl.col("total_return") - pl.col("b"),
-        label_next_open=pl.col("return_next_open") - pl.col("b_next_open"),
-        label_flag=pl.when(priced).then("label_flag").otherwise(pl.lit("no benchmark")),
-    )
+    return found["b"].to_numpy(), found["b_next"].to_numpy()
 
 
-def _subtract_mean(rows: pl.DataFrame, _market: Market) -> pl.DataFrame:
-    def excess(column: str) -> pl.Expr:
-        return pl.col(column) - pl.col(column).mean().over("asof", "horizon")
+def _long(
+    grid: PriceGrid,
+    at: np.ndarray,
+    quoted: np.ndarray,
+    horizons: list[int],
+    columns: list[_Columns],
+) -> pl.DataFrame:
+    """Rows sorted by asof, ticker, horizon: one horizon beside the other, read row by row."""
+    day, ticker = np.nonzero(quoted)
+    width = len(horizons)
 
-    return rows.with_columns(
-        label=excess("total_return"), label_next_open=excess("return_next_open")
-    )
+    def beside(name: str) -> np.ndarray:
+        return np.stack([getattr(part, name) for part in columns], axis=1).ravel()
+
+    def by_asof(name: str) -> np.ndarray:
+        return np.stack([getattr(part, name) for part in columns], axis=1)[day].ravel()
+
+    def number(name: str) -> pl.Series:
+        return pl.Series(name, beside(name), nan_to_null=True)
+
+    names = pl.Series("ticker", grid.tickers, dtype=pl.String)
+    flags = pl.Series("label_flag", [*_FLAGS, None], dtype=pl.String)
+    return pl.DataFrame(
+        [
+            pl.Series("asof", np.repeat(grid.sessions[at][day], width)).cast(pl.Date),
+            names.gather(np.repeat(ticker.astype(np.uint32), width)),
+            pl.Series("horizon", np.tile(np.asarray(horizons, dtype=np.int32), len(day))),
+            number("label"),
+            number("label_next_open"),
+            number("total_return"),
+            pl.Series("matures", by_asof("matures")).cast(pl.Date),
+            pl.Series("mature", by_asof("mature")),
+            flags.gather((beside("flag") % len(flags)).astype(np.uint32)),
+        ],
+    ).match_to_schema(LABELS)
