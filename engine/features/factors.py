@@ -211,10 +211,12 @@ def _prepared(
         index = equal_weight_index(bars) if benchmark is None else benchmark
         frame = attach_known(frame.drop("market"), index, on="date", market="close")
     # A market level at each of the ticker's own bars: over a halt both returns span it.
-    returns = (pl.col(name) / pl.col(name).shift(1) - 1 for name in ("close", "market"))
-    daily, moved = (change.over("ticker") for change in returns)
-    return frame.lazy().with_columns(pl.col("ticker").set_sorted()).with_columns(
-        daily=daily, market=moved
+    same = pl.col("ticker") == pl.col("ticker").shift(1)
+    daily, moved = (
+        pl.when(same).then(pl.col(name) / pl.col(name).shift(1) - 1) for name in ("close", "market")
+    )
+    return frame.lazy().with_columns(
+        pl.col("ticker").set_sorted(), daily=daily, market=moved
     )
 
 

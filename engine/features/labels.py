@@ -2,9 +2,9 @@
 
 1. `PriceGrid` lays the bars out densely, [session, ticker], so that h sessions ahead is one shift;
    a ticker without a bar at t+h has its last price before it there.
-2. `_columns` takes P(t), O(t+1) and P(t+h) and subtracts what `_benchmark_returns` gives or,
+2. `_fill` takes P(t), O(t+1) and P(t+h) and subtracts what `_benchmark_returns` gives or,
    without a benchmark, the mean of the cross-section.
-3. `_long` turns the rows of the grid into the long frame.
+3. `_Rows.frame` lays the horizons of a ticker one below the other.
 
 It works on arrays: a join of every (ticker, date, horizon) with its exit would take minutes for a
 whole market (`python -m engine.bench judging`).
@@ -15,7 +15,9 @@ last session of the market is null.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import date
 
@@ -43,8 +45,10 @@ LABELS = pl.Schema(
     }
 )
 
-_FLAGS = ("delisted", "stale", "no benchmark")
-_DELISTED, _STALE, _NO_BENCHMARK, _NO_FLAG = 0, 1, 2, -1
+_FLAGS = pl.Series(["delisted", "stale", "no benchmark", None], dtype=pl.String)
+_DELISTED, _STALE, _NO_BENCHMARK, _NO_FLAG = np.arange(4, dtype=np.uint8)
+_ASOFS_AT_A_TIME = 128
+"""So that what is between prices and rows stays small beside them."""
 
 
 def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int]) -> pl.DataFrame:
@@ -94,35 +98,78 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
         raise UsageError(f"asof {strangers[0]} is not a session of {market.calendar.name}")
     grid = PriceGrid.of(market, sessions)
     at = np.flatnonzero(np.isin(grid.sessions, np.asarray(asofs, dtype="datetime64[D]")))
+    pieces = np.array_split(at, max(1, len(at) // _ASOFS_AT_A_TIME))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return pl.concat(pool.map(lambda piece: _rows(grid, market, piece, ahead), pieces))
+
+
+def _rows(grid: PriceGrid, market: Market, at: np.ndarray, horizons: list[int]) -> pl.DataFrame:
+    """The rows of some asofs, sorted by asof, ticker, horizon."""
     quoted = ~np.isnan(grid.close[at])
-    columns = [_columns(grid, market, at, quoted, horizon) for horizon in ahead]
-    return _long(grid, at, quoted, ahead, columns)
+    day, ticker = np.nonzero(quoted)
+    rows = _Rows.empty(len(day), len(horizons))
+    for column, horizon in enumerate(horizons):
+        _fill(rows, column, grid, market, at, quoted, horizon)
+    return rows.frame(
+        asof=np.repeat(_days(grid.sessions[at])[day], len(horizons)),
+        ticker=grid.names.gather(np.repeat(ticker.astype(np.uint32), len(horizons))),
+        horizon=np.tile(np.asarray(horizons, dtype=np.int32), len(day)),
+    )
 
 
 @dataclass(frozen=True)
-class _Columns:
-    """One horizon's labels, [asof × ticker] flattened to the tickers with a bar at their asof.
+class _Rows:
+    """Labels [ticker with a bar at its asof, horizon]; NaN stands for null, days count from 1970.
 
-    NaN stands for null; `flag` indexes `_FLAGS`, −1 is none. `matures` and `mature` are by asof.
+    `flag` indexes `_FLAGS`.
     """
 
     label: np.ndarray
     label_next_open: np.ndarray
     total_return: np.ndarray
-    flag: np.ndarray
     matures: np.ndarray
     mature: np.ndarray
+    flag: np.ndarray
+
+    @staticmethod
+    def empty(n: int, horizons: int) -> _Rows:
+        kinds = (np.float64, np.float64, np.float64, np.int32, np.bool_, np.uint32)
+        return _Rows(*(np.empty((n, horizons), dtype=kind) for kind in kinds))
+
+    def frame(self, *, asof: np.ndarray, ticker: pl.Series, horizon: np.ndarray) -> pl.DataFrame:
+        """The long frame, horizons beside each other read row by row."""
+        numbers = ("label", "label_next_open", "total_return")
+        return pl.DataFrame(
+            {
+                "asof": pl.Series(asof).cast(pl.Date),
+                "ticker": ticker,
+                "horizon": horizon,
+                **{name: pl.Series(getattr(self, name).ravel(), nan_to_null=True) for name in numbers},
+                "matures": pl.Series(self.matures.ravel()).cast(pl.Date),
+                "mature": self.mature.ravel(),
+                "label_flag": _FLAGS.gather(self.flag.ravel()),
+            },
+            schema=LABELS,
+        )
 
 
-def _columns(
-    grid: PriceGrid, market: Market, at: np.ndarray, quoted: np.ndarray, horizon: int
-) -> _Columns:
+def _fill(
+    rows: _Rows,
+    column: int,
+    grid: PriceGrid,
+    market: Market,
+    at: np.ndarray,
+    quoted: np.ndarray,
+    horizon: int,
+) -> None:
+    """One horizon's labels into a column of `rows`."""
+    day = np.nonzero(quoted)[0]
     matures = grid.sessions[at + horizon]
     mature = matures <= np.datetime64(market.last_session)
     exits = np.where(mature[:, None], grid.last_close[at + horizon], np.nan)
     total = exits / grid.close[at] - 1
     opened = exits / grid.open[at + 1] - 1
-    flag = np.where(grid.last_bar < matures[:, None], _DELISTED, _STALE).astype(np.int8)
+    flag = np.where(grid.last_bar < matures[:, None], _DELISTED, _STALE)
     flag[(grid.priced_at[at + horizon] == (at + horizon)[:, None]) | ~mature[:, None]] = _NO_FLAG
     if market.benchmark is None:
         # Only tickers with a bar at the asof are labelled; their mean is the benchmark.
@@ -130,14 +177,16 @@ def _columns(
     else:
         held, held_next = _benchmark_returns(market.benchmark, grid, at, horizon)
         flag[np.isnan(held) & mature] = _NO_BENCHMARK
-    return _Columns(
-        label=(total - held[:, None])[quoted],
-        label_next_open=(opened - held_next[:, None])[quoted],
-        total_return=total[quoted],
-        flag=flag[quoted],
-        matures=matures,
-        mature=mature,
-    )
+    rows.label[:, column] = (total - held[:, None])[quoted]
+    rows.label_next_open[:, column] = (opened - held_next[:, None])[quoted]
+    rows.total_return[:, column] = total[quoted]
+    rows.matures[:, column] = _days(matures)[day]
+    rows.mature[:, column] = mature[day]
+    rows.flag[:, column] = flag[quoted]
+
+
+def _days(dates: np.ndarray) -> np.ndarray:
+    return dates.astype(np.int64).astype(np.int32)
 
 
 def _mean(values: np.ndarray, quoted: np.ndarray) -> np.ndarray:
@@ -167,40 +216,3 @@ def _benchmark_returns(
         b_next=pl.col("b_exit") / pl.coalesce("b_open", "b_entry") - 1,
     )
     return found["b"].to_numpy(), found["b_next"].to_numpy()
-
-
-def _long(
-    grid: PriceGrid,
-    at: np.ndarray,
-    quoted: np.ndarray,
-    horizons: list[int],
-    columns: list[_Columns],
-) -> pl.DataFrame:
-    """Rows sorted by asof, ticker, horizon: one horizon beside the other, read row by row."""
-    day, ticker = np.nonzero(quoted)
-    width = len(horizons)
-
-    def beside(name: str) -> np.ndarray:
-        return np.stack([getattr(part, name) for part in columns], axis=1).ravel()
-
-    def by_asof(name: str) -> np.ndarray:
-        return np.stack([getattr(part, name) for part in columns], axis=1)[day].ravel()
-
-    def number(name: str) -> pl.Series:
-        return pl.Series(name, beside(name), nan_to_null=True)
-
-    names = pl.Series("ticker", grid.tickers, dtype=pl.String)
-    flags = pl.Series("label_flag", [*_FLAGS, None], dtype=pl.String)
-    return pl.DataFrame(
-        [
-            pl.Series("asof", np.repeat(grid.sessions[at][day], width)).cast(pl.Date),
-            names.gather(np.repeat(ticker.astype(np.uint32), width)),
-            pl.Series("horizon", np.tile(np.asarray(horizons, dtype=np.int32), len(day))),
-            number("label"),
-            number("label_next_open"),
-            number("total_return"),
-            pl.Series("matures", by_asof("matures")).cast(pl.Date),
-            pl.Series("mature", by_asof("mature")),
-            flags.gather((beside("flag") % len(flags)).astype(np.uint32)),
-        ],
-    ).match_to_schema(LABELS)

@@ -23,7 +23,7 @@ class PriceGrid:
     ----------
     sessions
         datetime64[D] [S].
-    tickers
+    names
         The market's candidates, sorted; N of them.
     open, close
         f64 [S, N], adjusted.
@@ -36,7 +36,7 @@ class PriceGrid:
     """
 
     sessions: np.ndarray
-    tickers: list[str]
+    names: pl.Series
     open: np.ndarray
     close: np.ndarray
     last_close: np.ndarray
@@ -48,17 +48,16 @@ class PriceGrid:
         """The market's bars on `sessions` (ascending, at least one)."""
         days = np.asarray(sessions, dtype="datetime64[D]")
         runs = market.bars["ticker"].rle()
-        tickers = runs.struct.field("value").to_list()
+        names = runs.struct.field("value")
         lengths = runs.struct.field("len").to_numpy()
         dates = market.bars["date"].to_numpy()
-        columns = np.repeat(np.arange(len(tickers)), lengths)
-        rows = np.searchsorted(days, dates)
-        known = rows < len(days)
-        known[known] = days[rows[known]] == dates[known]
-        cells = rows[known] * len(tickers) + columns[known]
+        columns = np.repeat(np.arange(len(names)), lengths)
+        rows = _rows(days, dates)
+        known = rows >= 0
+        cells = rows[known] * len(names) + columns[known]
 
         def spread(price: pl.Expr) -> np.ndarray:
-            grid = np.full((len(days), len(tickers)), np.nan)
+            grid = np.full((len(days), len(names)), np.nan)
             grid.ravel()[cells] = market.bars.select(price).to_series().to_numpy()[known]
             return grid
 
@@ -69,10 +68,19 @@ class PriceGrid:
         last_close = np.take_along_axis(close, np.maximum(priced_at, 0), axis=0)
         return PriceGrid(
             sessions=days,
-            tickers=tickers,
+            names=names,
             open=spread(pl.col("open") * pl.col("adj_factor")),
             close=close,
             last_close=last_close,
             priced_at=priced_at,
             last_bar=dates[np.cumsum(lengths) - 1],
         )
+
+
+def _rows(days: np.ndarray, dates: np.ndarray) -> np.ndarray:
+    """Index in `days` of each date; −1 for those that are none of them."""
+    since = dates.astype(np.int64) - days[0].astype(np.int64)
+    calendar = np.full(int((days[-1] - days[0]).astype(np.int64)) + 1, -1)
+    calendar[(days - days[0]).astype(np.int64)] = np.arange(len(days))
+    inside = (since >= 0) & (since < len(calendar))
+    return np.where(inside, calendar[np.where(inside, since, 0)], -1)
