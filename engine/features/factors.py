@@ -95,9 +95,7 @@ FACTORS: Mapping[str, Factor] = MappingProxyType(
     {
         **_MOMENTUM,
         "momentum_12_1": _momentum(252, 21),
-        "reversal_5": Factor(
-            "−(P(t)/P(t−5) − 1)", "Lehmann, 1990", lambda _: formulas.reversal(5)
-        ),
+        "reversal_5": Factor("−(P(t)/P(t−5) − 1)", "Lehmann, 1990", lambda _: formulas.reversal(5)),
         "volatility_20": _volatility(20),
         "volatility_60": _volatility(60),
         "vol_of_vol_60": Factor(
@@ -215,9 +213,7 @@ def _prepared(
     daily, moved = (
         pl.when(same).then(pl.col(name) / pl.col(name).shift(1) - 1) for name in ("close", "market")
     )
-    return frame.lazy().with_columns(
-        pl.col("ticker").set_sorted(), daily=daily, market=moved
-    )
+    return frame.lazy().with_columns(pl.col("ticker").set_sorted(), daily=daily, market=moved)
 
 
 def _zscore(name: str) -> pl.Expr:

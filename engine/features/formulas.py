@@ -60,9 +60,9 @@ def beta(bars: int) -> pl.Expr:
     """cov(r, m)/var(m) over `bars` bars (Sharpe, 1964; estimated as by Fama and MacBeth, 1973)."""
     both = pl.col("daily").is_not_null() & pl.col("market").is_not_null()
     r, m = (pl.when(both).then(name) for name in ("daily", "market"))
-    window = {"window_size": bars, "min_samples": bars}
-    variance = m.rolling_var(**window, ddof=1)
-    return pl.when(variance > _FLAT).then(pl.rolling_cov(r, m, **window, ddof=1) / variance)
+    variance = m.rolling_var(bars, min_samples=bars, ddof=1)
+    covariance = pl.rolling_cov(r, m, window_size=bars, min_samples=bars, ddof=1)
+    return pl.when(variance > _FLAT).then(covariance / variance)
 
 
 def amihud(bars: int) -> pl.Expr:

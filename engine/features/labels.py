@@ -144,7 +144,10 @@ class _Rows:
                 "asof": pl.Series(asof).cast(pl.Date),
                 "ticker": ticker,
                 "horizon": horizon,
-                **{name: pl.Series(getattr(self, name).ravel(), nan_to_null=True) for name in numbers},
+                **{
+                    name: pl.Series(getattr(self, name).ravel(), nan_to_null=True)
+                    for name in numbers
+                },
                 "matures": pl.Series(self.matures.ravel()).cast(pl.Date),
                 "mature": self.mature.ravel(),
                 "label_flag": _FLAGS.gather(self.flag.ravel()),
