@@ -90,6 +90,8 @@ def manifest_content(
         "score_fingerprint": scored.fingerprint,
         "score_identity": scored.identity,
         "data_hash": market.data_hash,
+        "baseline_fits": baseline.counts.get("fits", 0),
+        "baseline_fits_reused": baseline.reused,
         "baseline_fingerprint": baseline.fingerprint,
         "baseline_identity": baseline.identity,
         "seed": settings.run.seed,

@@ -54,11 +54,13 @@ class LightGBMBaseline:
     horizons
         Sessions of the labels, whether fitted or not.
     counts
-        fits, fits_reused, training_rows_median and the like.
+        fits, training_rows_median, training_rows_largest.
     skipped
         (fold, horizon) pairs that were not fitted, by reason.
     identity, fingerprint
         What the predictions were made of, and its SHA-256; empty where nothing was fitted.
+    reused
+        Fits that an earlier run had finished.
     """
 
     predictions: pl.DataFrame
@@ -68,6 +70,7 @@ class LightGBMBaseline:
     skipped: dict[str, int] = field(default_factory=dict)
     identity: dict[str, Any] = field(default_factory=dict)
     fingerprint: str = ""
+    reused: int = 0
 
     def metrics(self) -> dict[str, Any]:
         """JSON-ready: counts, skipped and importances by horizon, largest first."""
@@ -176,13 +179,13 @@ def lightgbm_baseline(
         horizons=tuple(horizons),
         counts={
             "fits": len(enough),
-            "fits_reused": len(reused),
             "training_rows_median": int(np.median([job.training_rows for job in enough] or [0])),
             "training_rows_largest": max((job.training_rows for job in enough), default=0),
         },
         skipped={reason: len(jobs) - len(enough)} if len(enough) < len(jobs) else {},
         identity=identity,
         fingerprint=store.fingerprint,
+        reused=len(reused),
     )
 
 
