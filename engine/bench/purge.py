@@ -1,7 +1,7 @@
 """Why the purge: a baseline that learns from labels that are not known yet finds skill in noise.
 
-1. `noise_market` simulates prices nobody can predict: independent returns, names that differ in
-   volatility and in money traded.
+1. `noise_market` (`_noise`) simulates prices nobody can predict: independent returns of names that
+   differ in volatility and in money traded.
 2. Two baselines are fitted on it, alike in everything but the rows they learn from: those of
    `folds.training_rows`, and every earlier row, whether its label had matured or not.
 3. `RankIC` of both over many seeds. What is not 0 is a leak.
@@ -25,19 +25,17 @@ from backtest.ic import information_coefficient
 from engine.baselines.boosting import boost, lightgbm_parameters
 from engine.baselines.fits import Fit, Job, make_fit, plan_jobs
 from engine.baselines.training_set import TrainingSet, build_training_set
+from engine.bench._noise import noise_market
 from engine.bench.result import BenchResult
-from engine.calendar import TradingCalendar
 from engine.command import make_console
 from engine.config.settings import LightGBMSettings, Settings
 from engine.data import Market
-from engine.data.contract import BARS
 from engine.features.labels import compute_labels
 from engine.progress import WorkProgress
 
-__all__ = ["SUMMARY", "LeakStudy", "leak_study", "noise_market", "run"]
+__all__ = ["SUMMARY", "LeakStudy", "leak_study", "run"]
 
 SUMMARY = "what a baseline finds in noise with purge and embargo, and without"
-_START = date(2012, 1, 3)
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def run(arguments: list[str]) -> BenchResult:
     found = []
     with WorkProgress(console, "markets", given.seeds, "markets") as progress:
         for seed in range(given.seeds):
-            market = noise_market(seed, names=given.names, years=given.years)
+            market = noise_market(seed, names=given.names, sessions=252 * given.years)
             found.append(
                 leak_study(market, seed, horizon=given.horizon, judged_years=given.judged_years)
             )
@@ -89,30 +87,6 @@ def run(arguments: list[str]) -> BenchResult:
             "The interval is Student's over markets, which are independent.",
         ],
     )
-
-
-def noise_market(seed: int, *, names: int, years: int) -> Market:
-    """Independent normal returns with a volatility of each name's own; nothing to predict."""
-    calendar = TradingCalendar("XNYS")
-    rng = np.random.default_rng(seed)
-    days = calendar.sessions(_START, _START.replace(year=_START.year + years))
-    volatility = rng.uniform(0.01, 0.03, (names, 1))
-    steps = volatility * rng.standard_normal((names, len(days)))
-    close = (50 * np.exp(np.cumsum(steps - steps.var(axis=1, keepdims=True) / 2, axis=1))).ravel()
-    traded = rng.lognormal(13, 1, (names, 1)) * rng.lognormal(0, 0.4, (names, len(days)))
-    bars = pl.DataFrame(
-        {
-            "date": days * names,
-            "ticker": np.repeat([f"N{i:04d}" for i in range(names)], len(days)),
-            **dict.fromkeys(("open", "high", "low", "close"), close),
-            "volume": traded.ravel() / close,
-            "amount": traded.ravel(),
-            "adj_factor": np.ones(len(close)),
-        },
-        schema=BARS,
-    )
-    nothing = pl.DataFrame()
-    return Market(bars, None, None, calendar, nothing, drops={}, data_hash=f"noise {seed}")
 
 
 def leak_study(

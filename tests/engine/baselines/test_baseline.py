@@ -13,7 +13,8 @@ from rich.console import Console
 import engine.baselines.workers
 from backtest.ic import information_coefficient
 from engine.baselines import LightGBMBaseline, lightgbm_baseline
-from engine.bench.purge import leak_study, noise_market
+from engine.bench._noise import noise_market
+from engine.bench.purge import leak_study
 from engine.config.settings import LightGBMSettings
 from engine.features import compute_labels
 from engine.scoring.cluster import ray_cluster
@@ -25,7 +26,7 @@ FEATURES = ["momentum_1m", "momentum_3m", "volatility_20", "reversal_5"]
 @pytest.fixture(scope="module")
 def market():
     """Noise in which last month's return goes on for a week."""
-    noise = noise_market(4, names=20, years=3)
+    noise = noise_market(4, names=20, sessions=756)
     close = noise.bars["close"].to_numpy().reshape(20, -1)
     steps = np.diff(np.log(close), axis=1)
     for t in range(21, steps.shape[1]):
@@ -189,7 +190,11 @@ def test_without_the_purge_noise_looks_like_skill():
     small = LightGBMSettings(num_iterations=40, min_data_in_leaf=100)
     studies = [
         leak_study(
-            noise_market(seed, names=60, years=3), seed, horizon=60, judged_years=1, settings=small
+            noise_market(seed, names=60, sessions=756),
+            seed,
+            horizon=60,
+            judged_years=1,
+            settings=small,
         )
         for seed in range(4)
     ]

@@ -9,7 +9,7 @@ import pytest
 
 from engine.baselines.fits import make_fit, plan_jobs, served_folds
 from engine.baselines.training_set import build_training_set, distinct_factors
-from engine.bench.purge import noise_market
+from engine.bench._noise import noise_market
 from engine.features import compute_labels, market_features
 
 FEATURES = ["momentum_1m", "volatility_20", "adv_20"]
@@ -17,7 +17,7 @@ FEATURES = ["momentum_1m", "volatility_20", "adv_20"]
 
 @pytest.fixture(scope="module")
 def market():
-    return noise_market(0, names=12, years=2)
+    return noise_market(0, names=12, sessions=504)
 
 
 @pytest.fixture(scope="module")
