@@ -220,7 +220,7 @@ def _blocks(tickers: pl.Series) -> list[tuple[int, int]]:
 
 def _prepared(
     bars: pl.DataFrame, names: Sequence[str], benchmark: pl.DataFrame | None
-) -> pl.LazyFrame:
+) -> pl.DataFrame:
     """date, ticker, close, daily, amount and market, in the order of `bars`."""
     assert bars["ticker"].is_sorted(), "bars must be sorted by (ticker, date)"
     market = pl.lit(None, dtype=pl.Float64).alias("market")
