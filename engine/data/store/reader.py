@@ -20,7 +20,7 @@ from engine.data.sources.base import MEMBERS
 from engine.data.store.adjust import Adjusted, adjust, with_factors
 from engine.data.store.manifest import Manifest, export_folder, read_manifest
 from engine.data.store.panel import Panel, build_panel
-from engine.data.store.tables import DAILY
+from engine.data.store.tables import DAILY, EXPORTED
 from engine.errors import UsageError
 
 __all__ = ["PriceStore", "Window"]
@@ -82,9 +82,8 @@ class PriceStore:
                 )
             from engine.data.store.writer import StoreWriter
 
-            with StoreWriter.open(path):
-                manifest = read_manifest(path)
-            assert manifest is not None
+            with StoreWriter.open(path) as writer:
+                manifest = read_manifest(path) or Manifest(writer.calendar.name)
         return cls(path, manifest, bar)
 
     @cached_property
@@ -281,6 +280,8 @@ class PriceStore:
         return with_factors(bars, self.actions())
 
     def _table(self, name: str) -> pl.DataFrame:
+        if name not in self._manifest.tables:
+            return pl.DataFrame(schema=EXPORTED[name])
         return pl.read_parquet(self._folder / self._manifest.tables[name], glob=False)
 
     def _slots(self, asof: date | datetime, lookback: int) -> list:

@@ -289,7 +289,7 @@ class StoreWriter:
         """Export again where a process died between its commit and its export."""
         manifest = read_manifest(self.path)
         known = manifest.imports[-1]["id"] if manifest and manifest.imports else 0
-        if manifest is None or known != self._next_number() - 1:
+        if known != self._next_number() - 1 or (manifest is None and known):
             export(self._connection, self.path, manifest, None, self.calendar.name)
 
 
