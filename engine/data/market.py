@@ -31,7 +31,7 @@ from engine.data.sessions import judge
 from engine.data.sources import SourceData
 from engine.errors import UsageError
 
-__all__ = ["Market", "load_market"]
+__all__ = ["Market", "content_hash", "load_market"]
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def load_market(data: DataRequest) -> Market:
         calendar=calendar,
         quarantine=quarantine,
         drops=_drops(quarantine, volume_missing, bars, data),
-        data_hash=_content_hash(
+        data_hash=content_hash(
             [bars, benchmark, volatility, *([] if members is None else [members])]
         ),
         members=members,
@@ -212,7 +212,7 @@ def _drops(
     return drops
 
 
-def _content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
+def content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
     """SHA-256 over names, types and values, column by column."""
     digest = hashlib.sha256()
     for frame in frames:

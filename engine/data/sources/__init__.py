@@ -45,8 +45,8 @@ def open_source(
         case "parquet" | "csv":
             if path is None:
                 raise UsageError(f"data.path is required with data.source {kind}")
-            form = "parquet" if kind == "parquet" else "csv"
-            return FileSource(path, form, zone=zone, columns=columns)
+            parquet = kind == "parquet"
+            return FileSource(path, "parquet" if parquet else "csv", zone=zone, columns=columns)
         case "duckdb":
             if store is None:
                 raise UsageError("data.store is required with data.source duckdb")

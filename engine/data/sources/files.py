@@ -14,7 +14,7 @@ from engine.data.sources.base import SourceData, within
 from engine.data.sources.layouts import rename_columns
 from engine.errors import UsageError
 
-__all__ = ["FileSource"]
+__all__ = ["FileSource", "file_kind"]
 
 Kind = Literal["parquet", "csv"]
 _SUFFIXES = {"parquet": (".parquet", ".pq"), "csv": (".csv", ".csv.gz")}
@@ -115,6 +115,13 @@ class FileSource:
             return rows.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UsageError(f"{self.name}: {_unreadable(self._kind, error)}") from error
+
+
+def file_kind(path: Path) -> Kind:
+    """What a file or a folder's files are, by their names; Parquet where a folder has both."""
+    if path.is_dir():
+        return "parquet" if _inside(path, _SUFFIXES["parquet"]) else "csv"
+    return "parquet" if path.name.lower().endswith(_SUFFIXES["parquet"]) else "csv"
 
 
 def _together(frames: list[pl.LazyFrame], name: str) -> pl.LazyFrame:

@@ -93,11 +93,11 @@ class Merger:
         keys = rows.select(self._key)
         matched = " AND ".join(f"b.{name} = k.{name}" for name in self._key)
         columns = ", ".join(f"b.{name}" for name in (*self._key, *VALUES, "import_id"))
+        first, last = rows.select(a=pl.col("date").min(), b=pl.col("date").max()).row(0)
         self._connection.register("keys", keys)
         held = self._connection.sql(
             f"SELECT {columns} FROM {self._table} b SEMI JOIN keys k ON ({matched}) "
-            f"WHERE b.bar = '{self._bar}' AND b.date BETWEEN '{rows['date'].min()}' "
-            f"AND '{rows['date'].max()}'"
+            f"WHERE b.bar = '{self._bar}' AND b.date BETWEEN '{first}' AND '{last}'"
         ).pl()
         self._connection.unregister("keys")
         return held.cast({self._key[1]: keys.schema[self._key[1]]}).rename(

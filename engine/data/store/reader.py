@@ -101,12 +101,22 @@ class PriceStore:
         """Lengths of the bars it holds."""
         return sorted({part.bar for part in self._manifest.parts})
 
+    @property
+    def height(self) -> int:
+        """Rows of bars."""
+        return sum(part.rows for part in self._parts())
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of the exports of the bars."""
+        return sum((self._folder / part.file).stat().st_size for part in self._parts())
+
     def tickers(self) -> list[str]:
         """Every ticker with bars, sorted."""
         return self._scan().select("ticker").unique().collect()["ticker"].sort().to_list()
 
     def span(self) -> tuple[date, date] | None:
-        """First and last session with a bar."""
+        """First and last session with a bar; None without any."""
         parts = self._parts()
         return (min(p.first for p in parts), max(p.last for p in parts)) if parts else None
 
@@ -223,7 +233,7 @@ class PriceStore:
 
     def members(self) -> pl.DataFrame:
         """ticker, from, to, sorted; empty where the universe is whatever has bars."""
-        return self._table("universe").cast(dict(MEMBERS))
+        return self._table("universe").cast(MEMBERS)
 
     def series(self) -> dict[str, pl.DataFrame]:
         """Indices by name: bars as recorded."""
@@ -327,7 +337,7 @@ def _last_bar_starts(
     import numpy as np
 
     through_session = not isinstance(asof, datetime)
-    day = asof if through_session else asof.date()
+    day = asof.date() if isinstance(asof, datetime) else asof
     ahead = 6
     while True:
         starts = calendar.bar_starts(

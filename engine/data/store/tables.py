@@ -7,6 +7,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from engine.data.contract import OPTIONAL, PRICES
@@ -44,8 +46,8 @@ CREATE TABLE IF NOT EXISTS imports (
     corrected BIGINT, unchanged BIGINT, quarantined BIGINT);
 """
 
-_NUMBER = {"import_id": pl.Int32}
-_BARS = {
+_NUMBER: dict[str, Any] = {"import_id": pl.Int32}
+_BARS: dict[str, Any] = {
     "bar": pl.String,
     "ticker": pl.String,
     "date": pl.Date,
@@ -53,7 +55,7 @@ _BARS = {
     **dict.fromkeys(VALUES, pl.Float64),
     **_NUMBER,
 }
-EXPORTED: dict[str, dict[str, pl.DataType]] = {
+EXPORTED: dict[str, dict[str, Any]] = {
     "series": _BARS,
     "actions": {**ACTIONS, "factor": pl.Float64},
     "universe": {**MEMBERS},

@@ -129,6 +129,8 @@ class StoreWriter:
         self._connection.execute("BEGIN")
         try:
             done, changed = self._add(delivery, progress)
+            if not done.rows:
+                raise UsageError(f"{delivery.what}: holds no rows of what is asked for")
             self._connection.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")
