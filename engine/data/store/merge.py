@@ -57,6 +57,8 @@ class Merger:
             self.added += rows.height
             return self._quarantine(rows.clear(), "")
         rows, again = self._known_conflicts(rows)
+        if rows.is_empty():
+            return self._quarantine(again, "conflicting duplicates")
         joined = rows.join(self._held(rows), on=self._key, how="left", suffix="_held")
         ours = (pl.col("import_id_held") == self._import).fill_null(False)
         same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_held")) for name in VALUES)
