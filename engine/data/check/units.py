@@ -1,0 +1,127 @@
+"""Rules about currencies, units and time zones that do not belong together."""
+
+from __future__ import annotations
+
+from math import log
+
+import polars as pl
+
+from engine.calendar import TradingCalendar
+from engine.data.check.findings import found, nothing
+from engine.data.check.limits import CalendarLimits, CurrencyLimits, ZoneLimits
+
+__all__ = ["calendar_mismatch", "labels", "mixed_currency", "mixed_zone", "unit_jumps"]
+
+CURRENCY = ("currency",)
+ZONE = ("timezone", "time_zone", "tz", "utc_offset")
+
+
+def labels(stated: pl.DataFrame) -> pl.DataFrame:
+    """Findings of what the file itself states: more than one currency or zone.
+
+    `stated` has kind ("currency" or "zone"), ticker and value, one row for each combination.
+    """
+    if stated.is_empty():
+        return nothing()
+    each = (
+        stated.group_by("kind", "ticker")
+        .agg(pl.col("value").unique().sort())
+        .filter(pl.col("value").list.len() > 1)
+        .sort("kind", "ticker")
+    )
+    text = pl.format("{}: {} in one series", "kind", pl.col("value").list.join(", "))
+    whole = (
+        stated.group_by("kind")
+        .agg(pl.col("value").unique().sort())
+        .filter(pl.col("value").list.len() > 1)
+        .sort("kind")
+    )
+    across = pl.format(
+        "{}: {} in one input; compare returns, never levels or values traded",
+        "kind",
+        pl.col("value").list.join(", "),
+    )
+    frames = []
+    for kind, rule in (("currency", "mixed-currency"), ("zone", "mixed-zone")):
+        inside = found(each.filter(pl.col("kind") == kind), rule, text)
+        frames.append(inside)
+        if inside.is_empty():
+            frames.append(found(whole.filter(pl.col("kind") == kind), rule, across))
+    return pl.concat(frames)
+
+
+def unit_jumps(around: pl.DataFrame, limits: CurrencyLimits) -> pl.DataFrame:
+    """ticker, date, previous, open of prices that turn to hundredths of a unit, or back.
+
+    Unlike a split the number of shares traded stays, so value traded jumps by the factor too.
+    """
+    size = log(limits.factor)
+    step = (pl.col("jump").abs() - size).abs() <= limits.tolerance
+    shares = (pl.col("value_ratio").log().abs() >= size / 2).fill_null(True)
+    return around.filter(step & shares).select("ticker", "date", "previous", "open")
+
+
+def mixed_currency(jumps: pl.DataFrame) -> pl.DataFrame:
+    """A finding for each of `unit_jumps`."""
+    text = pl.format(
+        "from close {} to open {} with the usual number of shares: another currency or unit?",
+        pl.col("previous").round_sig_figs(6),
+        pl.col("open").round_sig_figs(6),
+    )
+    return found(jumps, "mixed-currency", text)
+
+
+def mixed_zone(
+    rows: pl.DataFrame, daily: pl.DataFrame, calendar: TradingCalendar, limits: ZoneLimits
+) -> pl.DataFrame:
+    """Tickers whose dates or times are of another zone than the calendar's.
+
+    Intraday: most bars are outside trading hours while other bars are inside. Daily: bars on the
+    day before a session (Sundays, holidays) that the ticker then lacks, as midnight in one zone
+    written in another.
+    """
+    if "ts" in rows.columns:
+        if "in_hours" not in rows.columns:
+            return nothing()
+        each = rows.group_by("ticker").agg(
+            out=(~pl.col("in_hours")).sum(), n=pl.len(), date=pl.col("date").min()
+        )
+        off = each.filter(pl.col("out") > limits.outside * pl.col("n")).sort("ticker")
+        text = pl.format(
+            "{} of {} bars start while {} is closed: times of another zone?",
+            "out",
+            "n",
+            pl.lit(calendar.name),
+        )
+        return found(off, "mixed-zone", text)
+    odd = rows.filter(~_is_session(rows, calendar)).select("ticker", "date")
+    have = daily.select("ticker", "date", _bar=pl.lit(True))
+    after = odd.with_columns(date=pl.col("date").dt.offset_by("1d"))
+    due = after.filter(_is_session(after, calendar))
+    lost = due.join(have, on=["ticker", "date"], how="anti")
+    each = lost.group_by("ticker").agg(pl.col("date").min(), n=pl.len()).sort("ticker")
+    text = pl.format(
+        "{} bars are a day before a session that has none: dates of another zone?", "n"
+    )
+    return found(each.filter(pl.col("n") >= limits.shifted), "mixed-zone", text)
+
+
+def calendar_mismatch(
+    extra: int, rows: pl.DataFrame, calendar: TradingCalendar, limits: CalendarLimits
+) -> pl.DataFrame:
+    """One finding where so many bars are on no session that the calendar must be wrong."""
+    if not rows.height or extra <= limits.extra_share * rows.height:
+        return nothing()
+    weekend = int((rows["date"].dt.weekday() > 5).sum())
+    hint = "; weekends trade: --calendar 24/7?" if weekend > 0.1 * rows.height else "."
+    text = (
+        f"{extra:,} of {rows.height:,} bars are on no session of {calendar.name}{hint} "
+        "Gaps and jumps were not judged"
+    )
+    return found(pl.DataFrame({"x": [0]}), "calendar-mismatch", pl.lit(text))
+
+
+def _is_session(rows: pl.DataFrame, calendar: TradingCalendar) -> pl.Series:
+    first, last = rows["date"].min(), rows["date"].max()
+    days = [] if first is None else calendar.sessions(first, last)  # type: ignore[arg-type]
+    return rows["date"].is_in(pl.Series(days, dtype=pl.Date).implode())
