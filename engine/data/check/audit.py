@@ -1,11 +1,11 @@
 """The audit of bars: every rule, one frame of findings.
 
-1. `partition` takes out the rows an import would quarantine; each is an error.
+1. `sessions.judge` takes out the rows an import would quarantine; each is an error.
 2. Of the rows left, `daily_bars` makes one adjusted bar a ticker and session.
 3. `overnight` puts beside each bar what stood before it and what followed.
 4. The rules read these frames; what one rule explains another does not report again: a split is
    no distribution, a change of unit no split. With another exchange's calendar nothing can be
-   said about nights and gaps, so then only `partition` and the calendar rule speak.
+   said about nights and gaps, so then only `judge` and the calendar rule speak.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from engine.data.check.limits import Limits, SymbolChange, load_limits, load_sym
 from engine.data.check.overnight import daily_bars, overnight
 from engine.data.check.splits import distributions, splits
 from engine.data.contract import complete
-from engine.data.rules import partition
+from engine.data.sessions import judge
 
 __all__ = ["Audit", "audit"]
 
@@ -70,18 +70,22 @@ def audit(
     limits: Limits | None = None,
     changes: Sequence[SymbolChange] | None = None,
     stated: pl.DataFrame | None = None,
+    quarantined_before: pl.DataFrame | None = None,
     sources: Sequence[str] = (),
 ) -> Audit:
     """Judge rows as a source hands them over (`contract.conform`), before anything is dropped.
 
     `limits` and `changes` are by default those of `configs/`; `stated` has the currencies and
-    zones that the input itself names (`units.labels`).
+    zones that the input itself names (`units.labels`); `quarantined_before` the rows that the
+    import into a store left out, which are errors still.
     """
     limits = limits or load_limits()
     changes = load_symbol_changes() if changes is None else changes
-    kept, quarantined = partition(rows, calendar)
+    kept, quarantined = judge(rows, calendar)
     kept, _ = complete(kept)
     daily = daily_bars(kept)
+    if quarantined_before is not None:
+        quarantined = pl.concat([quarantined, quarantined_before.select(quarantined.columns)])
     frames = [_quarantine(quarantined), bar_rules.order(rows)]
     if stated is not None:
         frames.append(units.labels(stated))
@@ -89,7 +93,7 @@ def audit(
     mismatch = units.calendar_mismatch(extra, rows, calendar, limits.calendar)
     frames.append(mismatch)
     if mismatch.is_empty():
-        frames.append(units.mixed_zone(rows, daily, calendar, limits.zone))
+        frames.append(units.mixed_zone(rows, quarantined, daily, calendar, limits.zone))
         frames += _of_bars(kept, daily, limits)
         # A session whose bar was quarantined is not missing too.
         key = ["ticker", "date"]
@@ -114,7 +118,7 @@ def audit(
 
 def _quarantine(quarantined: pl.DataFrame) -> pl.DataFrame:
     return quarantined.select(
-        rule=pl.col("rule").replace_strict(QUARANTINE_RULES),
+        rule=pl.col("rule").replace_strict(QUARANTINE_RULES, default="quarantined"),
         severity=pl.lit("error"),
         ticker="ticker",
         date="date",

@@ -51,9 +51,7 @@ def missing_sessions(
         return nothing()
     short = holes.filter(pl.col("days") <= limits.reuse_days)
     single = short.filter(pl.col("n") == 1)
-    trading = daily.group_by("ticker").agg(
-        a=pl.col("date").min(), b=pl.col("date").max()
-    )
+    trading = daily.group_by("ticker").agg(a=pl.col("date").min(), b=pl.col("date").max())
     alike = single.group_by("date").agg(lacking=pl.len())
     alive = alike.join(trading, how="cross").filter(pl.col("date").is_between("a", "b"))
     shared = (
@@ -116,17 +114,17 @@ def survivorship(
     mille holds today's names only, and its returns are flattered (Brown, Goetzmann, Ibbotson and
     Ross, 1992).
     """
-    spans = daily.group_by("ticker").agg(
-        start=pl.col("date").min(), end=pl.col("date").max()
-    )
+    spans = daily.group_by("ticker").agg(start=pl.col("date").min(), end=pl.col("date").max())
     last = spans["end"].max()
     if not isinstance(last, date):
         return nothing()
-    recent = calendar.sessions(spans["start"].min(), last)[-5:]  # type: ignore[arg-type]
+    first = spans["start"].min()
+    assert isinstance(first, date)
+    recent = calendar.sessions(first, last)[-5:]
     years = (pl.col("end") - pl.col("start")).dt.total_days().sum() / 365.25
     ended = spans.filter(pl.col("end") < (recent[0] if recent else last)).sort("end", "ticker")
     name_years, names = float(spans.select(years).item()), spans.height
-    length = (last - spans["start"].min()).days / 365.25  # type: ignore[operator]
+    length = (last - first).days / 365.25
     if names < limits.names or length < limits.years:
         return nothing()
     if ended.height / name_years >= limits.ended_per_year:

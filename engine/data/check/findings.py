@@ -71,6 +71,7 @@ RULES: Mapping[str, Rule] = MappingProxyType(
         "factor-invalid": Rule("error", "adj_factor is missing, not finite or not positive"),
         "duplicate-row": Rule("error", "the same row again: one is kept"),
         "duplicate-conflict": Rule("error", "rows of one date that differ: none is kept"),
+        "quarantined": Rule("error", "quarantined by an import, for the reason given"),
         "calendar-mismatch": Rule("warning", "many bars on days that are no session"),
         "unadjusted-split": Rule(
             "warning", "an overnight jump near a ratio of small integers, value traded unshaken"

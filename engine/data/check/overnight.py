@@ -49,9 +49,10 @@ def overnight(daily: pl.DataFrame) -> pl.DataFrame:
 
     Adds `previous` (close), `jump` = log(open / previous) beyond the median ticker of the date
     (which takes out a day of bad news for all), `crowd_jump` (robust standard deviation of the
-    tickers' jumps on that date), `usual_jump` (the same of the ticker's 60 before), `value_ratio` (close × volume over its median of the 20 before; null where
-    volume is unknown), `later` (median of this and the next four closes) and `usual_range` (median
-    high / low − 1 of the 60 before).
+    tickers' jumps on that date), `usual_jump` (the same of the ticker's 60 before), `value_ratio`
+    (close × volume over its median of the 20 before; null where volume is unknown), `later`
+    (median of this and the next four closes) and `usual_range` (median high / low − 1 of the 60
+    before).
     """
     by_ticker = daily.lazy().with_columns(
         previous=pl.col("close").shift(1).over("ticker"),
@@ -66,18 +67,24 @@ def overnight(daily: pl.DataFrame) -> pl.DataFrame:
         crowd_jump=pl.when(crowd).then(_SIGMA * beyond.abs().median().over("date")),
     )
     some = USUAL // 3
-    return by_ticker.with_columns(
-        usual_jump=_SIGMA * _before(pl.col("jump").abs(), USUAL, some),
-        usual_value=_before(pl.col("value"), VALUE_WINDOW, VALUE_WINDOW // 4),
-        usual_range=_before(pl.col("spread"), USUAL, some),
-        later=pl.col("close")
-        .rolling_median(AHEAD, min_samples=1)
-        .shift(1 - AHEAD)
-        .fill_null(pl.col("close").last())
-        .over("ticker"),
-    ).with_columns(
-        value_ratio=pl.when(pl.col("usual_value") > 0).then(pl.col("value") / pl.col("usual_value"))
-    ).collect()
+    return (
+        by_ticker.with_columns(
+            usual_jump=_SIGMA * _before(pl.col("jump").abs(), USUAL, some),
+            usual_value=_before(pl.col("value"), VALUE_WINDOW, VALUE_WINDOW // 4),
+            usual_range=_before(pl.col("spread"), USUAL, some),
+            later=pl.col("close")
+            .rolling_median(AHEAD, min_samples=1)
+            .shift(1 - AHEAD)
+            .fill_null(pl.col("close").last())
+            .over("ticker"),
+        )
+        .with_columns(
+            value_ratio=pl.when(pl.col("usual_value") > 0).then(
+                pl.col("value") / pl.col("usual_value")
+            )
+        )
+        .collect()
+    )
 
 
 def _before(quantity: pl.Expr, bars: int, at_least: int) -> pl.Expr:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 
-from engine.data.sources.files import FileSource
+from engine.calendar import TradingCalendar
+from engine.config.settings import DataSettings
+from engine.data.sources import FileSource, open_source
 from engine.errors import UsageError
 
-__all__ = ["STATED", "read_files", "read_stated"]
+__all__ = ["STATED", "read_files", "read_source", "read_stated"]
 
 STATED = pl.Schema({"kind": pl.String, "ticker": pl.String, "value": pl.String})
 
@@ -20,10 +23,12 @@ _LABELS = {
     "time_zone": "zone",
     "tz": "zone",
 }
+Kind = Literal["parquet", "csv"]
+
 _OFFSET = r"[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})\s*$"
 
 
-def read_files(paths: Sequence[Path]) -> pl.DataFrame:
+def read_files(paths: Sequence[Path], calendar: TradingCalendar) -> pl.DataFrame:
     """The rows of every file or folder as `contract.conform` returns them, in the files' order.
 
     Raises
@@ -31,7 +36,7 @@ def read_files(paths: Sequence[Path]) -> pl.DataFrame:
     UsageError
         A path does not exist or is no Parquet or CSV file, or daily and intraday bars are mixed.
     """
-    frames = [FileSource(path, _kind(path)).load().bars for path in paths]  # type: ignore[arg-type]
+    frames = [FileSource(path, _kind(path), zone=calendar.zone).fetch().bars for path in paths]
     if any(frame.columns != frames[0].columns for frame in frames):
         raise UsageError("check: daily and intraday files cannot be audited together")
     return pl.concat(frames)
@@ -78,7 +83,7 @@ def _files(path: Path) -> list[Path]:
     return [file for file in sorted(path.iterdir()) if file.is_file() and _suffix(file) == kind]
 
 
-def _kind(path: Path) -> str:
+def _kind(path: Path) -> Kind:
     if path.is_dir():
         kinds = {kind for file in path.iterdir() if (kind := _suffix(file))}
         if len(kinds) > 1:
@@ -90,10 +95,23 @@ def _kind(path: Path) -> str:
     return kind
 
 
-def _suffix(path: Path) -> str | None:
+def _suffix(path: Path) -> Kind | None:
     name = path.name.lower()
     if name.startswith((".", "_")):
         return None
     if name.endswith((".parquet", ".pq")):
         return "parquet"
     return "csv" if name.endswith((".csv", ".csv.gz")) else None
+
+
+def read_source(
+    data: DataSettings, calendar: TradingCalendar
+) -> tuple[pl.DataFrame, pl.DataFrame | None, str]:
+    """All rows of the store or source that the settings name, and its earlier quarantine.
+
+    Series (benchmark, volatility index) are judged beside the tickers.
+    """
+    kind = "duckdb" if data.store is not None else data.source
+    source = open_source(kind, data.path, zone=calendar.zone)
+    loaded = source.fetch(None, data.start, data.end)
+    return loaded.bars, loaded.quarantine, source.name

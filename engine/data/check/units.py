@@ -72,38 +72,45 @@ def mixed_currency(jumps: pl.DataFrame) -> pl.DataFrame:
 
 
 def mixed_zone(
-    rows: pl.DataFrame, daily: pl.DataFrame, calendar: TradingCalendar, limits: ZoneLimits
+    rows: pl.DataFrame,
+    quarantined: pl.DataFrame,
+    daily: pl.DataFrame,
+    calendar: TradingCalendar,
+    limits: ZoneLimits,
 ) -> pl.DataFrame:
     """Tickers whose dates or times are of another zone than the calendar's.
 
-    Intraday: most bars are outside trading hours while other bars are inside. Daily: bars on the
-    day before a session (Sundays, holidays) that the ticker then lacks, as midnight in one zone
+    Intraday: most bars of the ticker start while the exchange is closed. Daily: bars on the day
+    before a session (Sundays, holidays) that the ticker then lacks, as midnight in one zone
     written in another.
     """
     if "ts" in rows.columns:
-        if "in_hours" not in rows.columns:
-            return nothing()
-        each = rows.group_by("ticker").agg(
-            out=(~pl.col("in_hours")).sum(), n=pl.len(), date=pl.col("date").min()
-        )
-        off = each.filter(pl.col("out") > limits.outside * pl.col("n")).sort("ticker")
-        text = pl.format(
-            "{} of {} bars start while {} is closed: times of another zone?",
-            "out",
-            "n",
-            pl.lit(calendar.name),
-        )
-        return found(off, "mixed-zone", text)
-    odd = rows.filter(~_is_session(rows, calendar)).select("ticker", "date")
-    have = daily.select("ticker", "date", _bar=pl.lit(True))
-    after = odd.with_columns(date=pl.col("date").dt.offset_by("1d"))
-    due = after.filter(_is_session(after, calendar))
-    lost = due.join(have, on=["ticker", "date"], how="anti")
-    each = lost.group_by("ticker").agg(pl.col("date").min(), n=pl.len()).sort("ticker")
+        return _closed(rows, quarantined, calendar, limits)
+    odd = quarantined.filter(pl.col("rule") == "not a session").select("ticker", "date")
+    have = daily.select("ticker", "date")
+    due = odd.with_columns(pl.col("date").dt.offset_by("1d"))
+    due = due.filter(_is_session(due, calendar)).join(have, on=["ticker", "date"], how="anti")
+    each = due.group_by("ticker").agg(pl.col("date").min(), n=pl.len()).sort("ticker")
     text = pl.format(
         "{} bars are a day before a session that has none: dates of another zone?", "n"
     )
     return found(each.filter(pl.col("n") >= limits.shifted), "mixed-zone", text)
+
+
+def _closed(
+    rows: pl.DataFrame, quarantined: pl.DataFrame, calendar: TradingCalendar, limits: ZoneLimits
+) -> pl.DataFrame:
+    outside = quarantined.filter(pl.col("rule") == "outside trading hours")
+    each = (
+        outside.group_by("ticker")
+        .agg(pl.col("date").min(), out=pl.len())
+        .join(rows.group_by("ticker").agg(n=pl.len()), on="ticker")
+        .filter(pl.col("out") > limits.outside * pl.col("n"))
+        .sort("ticker")
+    )
+    closed = pl.lit(calendar.name)
+    text = pl.format("{} of {} bars start while {} is closed: another zone?", "out", "n", closed)
+    return found(each, "mixed-zone", text)
 
 
 def calendar_mismatch(
