@@ -114,7 +114,10 @@ def load_market(data: DataRequest) -> Market:
     calendar = TradingCalendar(data.calendar)
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
-    source = open_source(data.source, data.path, zone=calendar.zone)
+    simulated = data.simulated if data.source == "simulated" else None
+    source = open_source(
+        data.source, data.path, zone=calendar.zone, simulated=simulated, calendar=calendar
+    )
     loaded = source.fetch(wanted(data), data.start, data.end)
     if loaded.bars.is_empty():
         raise UsageError(nothing_found(source, data))

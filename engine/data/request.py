@@ -10,6 +10,7 @@ from typing import Protocol
 
 import polars as pl
 
+from engine.config.simulated import SimulatedSettings
 from engine.data.sources import Source, SourceData
 from engine.errors import UsageError
 
@@ -23,6 +24,8 @@ class DataRequest(Protocol):
     def source(self) -> str: ...
     @property
     def path(self) -> Path | None: ...
+    @property
+    def simulated(self) -> SimulatedSettings: ...
     @property
     def universe(self) -> list[str] | None: ...
     @property

@@ -112,6 +112,8 @@ def read_source(
     Series (benchmark, volatility index) are judged beside the tickers.
     """
     kind = "duckdb" if data.store is not None else data.source
-    source = open_source(kind, data.path, zone=calendar.zone)
+    source = open_source(
+        kind, data.path, zone=calendar.zone, simulated=data.simulated, calendar=calendar
+    )
     loaded = source.fetch(None, data.start, data.end)
     return loaded.bars, loaded.quarantine, source.name

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from engine.calendar import TradingCalendar
+from engine.config.simulated import SimulatedSettings
 from engine.data.sources.base import Source, SourceData
 from engine.data.sources.embedded import EmbeddedSource
 from engine.data.sources.files import FileSource
@@ -12,10 +14,18 @@ from engine.errors import UsageError
 __all__ = ["EmbeddedSource", "FileSource", "Source", "SourceData", "open_source"]
 
 
-def open_source(kind: str, path: Path | str | None = None, *, zone: str = "UTC") -> Source:
+def open_source(
+    kind: str,
+    path: Path | str | None = None,
+    *,
+    zone: str = "UTC",
+    simulated: SimulatedSettings | None = None,
+    calendar: TradingCalendar | None = None,
+) -> Source:
     """The source named by `data.source`, reading `data.path` where it needs one.
 
-    `zone` is of the times of intraday bars that are written without one.
+    `zone` is of the times of intraday bars that are written without one; `simulated` and
+    `calendar` say what market is simulated, and on which sessions.
 
     Raises
     ------
@@ -25,8 +35,17 @@ def open_source(kind: str, path: Path | str | None = None, *, zone: str = "UTC")
     match kind:
         case "embedded":
             return EmbeddedSource()
+        case "simulated":
+            # SciPy's filters take a while to import: only for those who simulate.
+            from engine.data.sources.simulated import SimulatedSource
+
+            return SimulatedSource(
+                simulated or SimulatedSettings(), calendar or TradingCalendar("XNYS")
+            )
         case "parquet" | "csv":
             if path is None:
                 raise UsageError(f"data.path is required with data.source {kind}")
             return FileSource(path, "parquet" if kind == "parquet" else "csv", zone=zone)
-    raise UsageError(f"data.source: unknown source {kind!r}; use embedded, parquet or csv")
+    raise UsageError(
+        f"data.source: unknown source {kind!r}; use embedded, simulated, parquet or csv"
+    )
