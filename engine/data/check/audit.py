@@ -171,11 +171,11 @@ def _distribution_findings(paid: pl.DataFrame) -> pl.DataFrame:
         paid,
         "unadjusted-distribution",
         pl.format(
-            "opens {}% lower than other tickers (close {}, then open {}) on {} × the usual value",
+            "opens {}% lower on {} × the usual value: close {}, then open {}",
             (pl.col("drop") * 100).round(1),
+            pl.col("value_ratio").round(2),
             pl.col("previous").round_sig_figs(6),
             pl.col("open").round_sig_figs(6),
-            pl.col("value_ratio").round(2),
         ),
     )
 

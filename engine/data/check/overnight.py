@@ -50,9 +50,9 @@ def overnight(daily: pl.DataFrame) -> pl.DataFrame:
     Adds `previous` (close), `jump` = log(open / previous) beyond the median ticker of the date
     (which takes out a day of bad news for all), `crowd_jump` (robust standard deviation of the
     tickers' jumps on that date), `usual_jump` (the same of the ticker's 60 before), `value_ratio`
-    (close × volume over its median of the 20 before; null where volume is unknown), `later`
-    (median of this and the next four closes) and `usual_range` (median high / low − 1 of the 60
-    before).
+    (close × volume over its median of the 20 before; null where volume is unknown), `earlier`
+    (median of the five closes before), `later` (of this and the next four) and `usual_range`
+    (median high / low − 1 of the 60 before).
     """
     by_ticker = daily.lazy().with_columns(
         previous=pl.col("close").shift(1).over("ticker"),
@@ -72,6 +72,7 @@ def overnight(daily: pl.DataFrame) -> pl.DataFrame:
             usual_jump=_SIGMA * _before(pl.col("jump").abs(), USUAL, some),
             usual_value=_before(pl.col("value"), VALUE_WINDOW, VALUE_WINDOW // 4),
             usual_range=_before(pl.col("spread"), USUAL, some),
+            earlier=_before(pl.col("close"), AHEAD, 1),
             later=pl.col("close")
             .rolling_median(AHEAD, min_samples=1)
             .shift(1 - AHEAD)

@@ -56,7 +56,7 @@ def splits(around: pl.DataFrame, limits: SplitLimits) -> pl.DataFrame:
     most = pl.when(is_small).then(limits.small_tolerance).otherwise(limits.tolerance)
     value = pl.when(is_small).then(limits.small_value_ratio).otherwise(limits.value_ratio)
     least = pl.when(is_small).then(1 / limits.small_value_ratio).otherwise(0.0)
-    held = ((pl.col("later") / pl.col("previous")).log() + ratio.log()).abs()
+    held = ((pl.col("later") / pl.col("earlier")).log() + ratio.log()).abs()
     return (
         near.join(pl.DataFrame({"ratio": _RATIOS}), how="cross")
         .with_columns(off=off)

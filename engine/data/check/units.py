@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from math import log
 
 import polars as pl
@@ -80,21 +81,34 @@ def mixed_zone(
 ) -> pl.DataFrame:
     """Tickers whose dates or times are of another zone than the calendar's.
 
-    Intraday: most bars of the ticker start while the exchange is closed. Daily: bars on the day
-    before a session (Sundays, holidays) that the ticker then lacks, as midnight in one zone
-    written in another.
+    Intraday: most bars of the ticker start while the exchange is closed. Daily: bars on
+    Sundays or Saturdays while Fridays or Mondays lack, as midnight in one zone written in another.
     """
     if "ts" in rows.columns:
         return _closed(rows, quarantined, calendar, limits)
-    odd = quarantined.filter(pl.col("rule") == "not a session").select("ticker", "date")
-    have = daily.select("ticker", "date")
-    due = odd.with_columns(pl.col("date").dt.offset_by("1d"))
-    due = due.filter(_is_session(due, calendar)).join(have, on=["ticker", "date"], how="anti")
-    each = due.group_by("ticker").agg(pl.col("date").min(), n=pl.len()).sort("ticker")
-    text = pl.format(
-        "{} bars are a day before a session that has none: dates of another zone?", "n"
+    odd = quarantined.filter(pl.col("rule") == "not a session").drop_nulls("ticker")
+    each = (
+        odd.group_by("ticker")
+        .agg(pl.col("date").min(), until=pl.col("date").max(), n=pl.len())
+        .filter(pl.col("n") >= limits.shifted)
+        .sort("ticker")
     )
-    return found(each.filter(pl.col("n") >= limits.shifted), "mixed-zone", text)
+    lacking = [
+        len(calendar.sessions(first, last)) - _bars_between(daily, ticker, first, last)
+        for ticker, first, last, _ in each.iter_rows()
+    ]
+    each = each.with_columns(lacking=pl.Series(lacking, dtype=pl.Int64))
+    text = pl.format(
+        "{} bars are on no session and {} sessions have none: dates of another zone?",
+        "n",
+        "lacking",
+    )
+    return found(each.filter(2 * pl.col("lacking") >= pl.col("n")), "mixed-zone", text)
+
+
+def _bars_between(daily: pl.DataFrame, ticker: str, first: date, last: date) -> int:
+    inside = (pl.col("ticker") == ticker) & pl.col("date").is_between(first, last)
+    return daily.filter(inside).height
 
 
 def _closed(
@@ -126,9 +140,3 @@ def calendar_mismatch(
         "Gaps and jumps were not judged"
     )
     return found(pl.DataFrame({"x": [0]}), "calendar-mismatch", pl.lit(text))
-
-
-def _is_session(rows: pl.DataFrame, calendar: TradingCalendar) -> pl.Series:
-    first, last = rows["date"].min(), rows["date"].max()
-    days = [] if first is None else calendar.sessions(first, last)  # type: ignore[arg-type]
-    return rows["date"].is_in(pl.Series(days, dtype=pl.Date).implode())
