@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import date
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -114,7 +113,6 @@ class SymbolChange(_Section):
     before: str
 
 
-@cache
 def load_limits(file: str | Path = "check.yaml") -> Limits:
     """The thresholds of a file, or of that name in the configs folder. Raises UsageError."""
     path, content = _read(file)
@@ -124,7 +122,6 @@ def load_limits(file: str | Path = "check.yaml") -> Limits:
         raise UsageError(_explain(path, error)) from None
 
 
-@cache
 def load_symbol_changes(file: str | Path = "symbol_changes.yaml") -> tuple[SymbolChange, ...]:
     """The symbol changes of a file, or of that name in the configs folder. Raises UsageError."""
     path, content = _read(file)
