@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from engine.config.latest import LatestSettings
 from engine.config.simulated import SimulatedSettings
 
 __all__ = [
@@ -76,6 +77,8 @@ class DataSettings(Section):
     columns: ColumnSettings = ColumnSettings()
     timezone: str | None = None
     simulated: SimulatedSettings = SimulatedSettings()
+    add_latest: bool | None = None
+    latest: LatestSettings = LatestSettings()
     universe: list[str] | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
