@@ -1,6 +1,6 @@
 """The bars of one run: candidates, benchmark, volatility index, and every row left out.
 
-1. `open_source` names the source; its `fetch` reads the rows asked for.
+1. `requested_source` opens the source; its `fetch` reads the rows asked for.
 2. `sessions.judge` splits rows into kept and quarantined; `contract.complete` fills volume.
 3. Benchmark and volatility index are taken from the source's series or from its tickers.
 4. What the settings ask for and the source lacks is an error that names the nearest (`request`).
@@ -19,13 +19,20 @@ import polars as pl
 from engine.calendar import TradingCalendar
 from engine.data.contract import BARS, INTRADAY, PRICES, complete
 from engine.data.latest import finished
-from engine.data.request import DataRequest, check_names, nothing_found, nothing_kept, wanted
+from engine.data.request import (
+    DataRequest,
+    check_names,
+    nothing_found,
+    nothing_kept,
+    requested_source,
+    wanted,
+)
 from engine.data.rules import QUARANTINE
 from engine.data.sessions import judge
-from engine.data.sources import SourceData, open_source
+from engine.data.sources import SourceData
 from engine.errors import UsageError
 
-__all__ = ["Market", "load_market"]
+__all__ = ["Market", "content_hash", "load_market"]
 
 
 @dataclass(frozen=True)
@@ -120,10 +127,7 @@ def load_market(
     calendar = TradingCalendar(data.calendar)
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
-    simulated = data.simulated if data.source == "simulated" else None
-    source = open_source(
-        data.source, data.path, zone=calendar.zone, simulated=simulated, calendar=calendar
-    )
+    source = requested_source(data, calendar)
     loaded, partial = source.fetch(wanted(data), data.start, data.end), 0
     if data.source != "simulated" and not keep_partial:
         loaded, partial = finished(loaded, calendar, now or datetime.now(UTC))
@@ -148,7 +152,9 @@ def load_market(
             "bars between data.start and data.end"
         )
     volatility = None if volatility is None else volatility.drop("open")
-    quarantine = pl.concat([quarantined, lost_b, lost_v])
+    before = [] if loaded.quarantine is None else [loaded.quarantine]
+    quarantine = pl.concat([*before, quarantined, lost_b, lost_v])
+    members = loaded.members if loaded.members.height and data.universe is None else None
     return Market(
         bars=bars,
         benchmark=benchmark,
@@ -156,7 +162,10 @@ def load_market(
         calendar=calendar,
         quarantine=quarantine,
         drops=_drops(quarantine, volume_missing, bars, data) | _unfinished(partial),
-        data_hash=_content_hash([bars, benchmark, volatility]),
+        data_hash=content_hash(
+            [bars, benchmark, volatility, *([] if members is None else [members])]
+        ),
+        members=members,
     )
 
 
@@ -215,7 +224,7 @@ def _drops(
     return drops
 
 
-def _content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
+def content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
     """SHA-256 over names, types and values, column by column."""
     digest = hashlib.sha256()
     for frame in frames:

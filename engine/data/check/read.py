@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.config.settings import DataSettings
-from engine.data.sources import FileSource, open_source
+from engine.data.arguments import Arguments
+from engine.data.request import known_zone, requested_source, wanted
+from engine.data.sources.files import FileSource, file_kind
+from engine.data.store import PriceStore
 from engine.errors import UsageError
 
-__all__ = ["STATED", "read_files", "read_source", "read_stated"]
+__all__ = ["STATED", "Rows", "read_files", "read_source"]
 
 STATED = pl.Schema({"kind": pl.String, "ticker": pl.String, "value": pl.String})
 
@@ -23,33 +24,82 @@ _LABELS = {
     "time_zone": "zone",
     "tz": "zone",
 }
-Kind = Literal["parquet", "csv"]
-
+_BARS = (".parquet", ".pq", ".csv", ".csv.gz", ".txt")
 _OFFSET = r"[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d+)?)?\s*(Z|[+-]\d{2}:?\d{2})\s*$"
 
 
-def read_files(paths: Sequence[Path], calendar: TradingCalendar) -> pl.DataFrame:
-    """The rows of every file or folder as `contract.conform` returns them, in the files' order.
+@dataclass(frozen=True)
+class Rows:
+    """What is to be audited.
+
+    Attributes
+    ----------
+    bars
+        As `contract.conform` returns them.
+    calendar
+        The exchange's.
+    stated
+        `STATED`: the currencies and zones that columns of the files, or their times, name.
+    quarantine
+        What earlier imports left out; None of files.
+    names
+        What the input is called.
+    """
+
+    bars: pl.DataFrame
+    calendar: TradingCalendar
+    stated: pl.DataFrame
+    quarantine: pl.DataFrame | None
+    names: tuple[str, ...]
+
+
+def read_files(given: Arguments, calendar: str | None) -> Rows:
+    """The rows of every file or folder, in the order given.
 
     Raises
     ------
     UsageError
         A path does not exist or is no Parquet or CSV file, or daily and intraday bars are mixed.
     """
-    frames = [FileSource(path, _kind(path), zone=calendar.zone).fetch().bars for path in paths]
+    data = given.settings.data
+    exchange = TradingCalendar(calendar or data.calendar)
+    zone = known_zone(data.timezone) or exchange.zone
+    columns = data.columns.model_dump(exclude_none=True)
+    frames = [
+        FileSource(path, file_kind(path), zone=zone, columns=columns).fetch().bars
+        for path in given.files
+    ]
     if any(frame.columns != frames[0].columns for frame in frames):
         raise UsageError("check: daily and intraday files cannot be audited together")
-    return pl.concat(frames)
+    stated = [_stated(file) for path in given.files for file in _files(path)]
+    names = tuple(str(path) for path in given.files)
+    whole = pl.concat([pl.DataFrame(schema=STATED), *stated]).unique().sort(*STATED)
+    return Rows(pl.concat(frames), exchange, whole, None, names)
 
 
-def read_stated(paths: Sequence[Path]) -> pl.DataFrame:
-    """`STATED`: the currencies and zones that columns of the files, or their times, name."""
-    frames = [_stated(file) for path in paths for file in _files(path)]
-    return pl.concat([pl.DataFrame(schema=STATED), *frames]).unique().sort(*STATED)
+def read_source(given: Arguments, calendar: str | None) -> Rows:
+    """The bars of the store, or without one of the source that the settings name.
+
+    Raises UsageError where it cannot be opened, or is of another calendar than the one given.
+    """
+    data = given.settings.data
+    stored = "data.store" in given.given or ("data.source" not in given.given)
+    if stored and (given.store.exists() or data.store is not None):
+        held = PriceStore.open(given.store, bar=data.bar).calendar
+        data = data.model_copy(update={"source": "duckdb", "store": given.store})
+        named = calendar or (data.calendar if "data.calendar" in given.given else held.name)
+    else:
+        named = calendar or data.calendar
+    data = data.model_copy(update={"calendar": named})
+    exchange = TradingCalendar(named)
+    source = requested_source(data, exchange)
+    loaded = source.fetch(wanted(data), data.start, data.end)
+    empty = pl.DataFrame(schema=STATED)
+    return Rows(loaded.bars, exchange, empty, loaded.quarantine, (source.name,))
 
 
 def _stated(file: Path) -> pl.DataFrame:
-    if _kind(file) == "parquet":
+    if file_kind(file) == "parquet":
         rows = pl.scan_parquet(file, glob=False)
     else:
         rows = pl.scan_csv(file, infer_schema=False, glob=False)
@@ -79,41 +129,10 @@ def _stated(file: Path) -> pl.DataFrame:
 def _files(path: Path) -> list[Path]:
     if path.is_file():
         return [path]
-    kind = _kind(path)
-    return [file for file in sorted(path.iterdir()) if file.is_file() and _suffix(file) == kind]
-
-
-def _kind(path: Path) -> Kind:
-    if path.is_dir():
-        kinds = {kind for file in path.iterdir() if (kind := _suffix(file))}
-        if len(kinds) > 1:
-            raise UsageError(f"check: the folder {path} holds parquet and csv files: name one kind")
-        return next(iter(kinds), "parquet")
-    kind = _suffix(path)
-    if kind is None:
-        raise UsageError(f"check: {path} is no .parquet, .pq, .csv or .csv.gz file")
-    return kind
-
-
-def _suffix(path: Path) -> Kind | None:
-    name = path.name.lower()
-    if name.startswith((".", "_")):
-        return None
-    if name.endswith((".parquet", ".pq")):
-        return "parquet"
-    return "csv" if name.endswith((".csv", ".csv.gz")) else None
-
-
-def read_source(
-    data: DataSettings, calendar: TradingCalendar
-) -> tuple[pl.DataFrame, pl.DataFrame | None, str]:
-    """All rows of the store or source that the settings name, and its earlier quarantine.
-
-    Series (benchmark, volatility index) are judged beside the tickers.
-    """
-    kind = "duckdb" if data.store is not None else data.source
-    source = open_source(
-        kind, data.path, zone=calendar.zone, simulated=data.simulated, calendar=calendar
-    )
-    loaded = source.fetch(None, data.start, data.end)
-    return loaded.bars, loaded.quarantine, source.name
+    kind = file_kind(path)
+    return [
+        file
+        for file in sorted(path.iterdir())
+        if file.name.lower().endswith(_BARS) and file.name[0] not in "._"
+        if file.is_file() and file_kind(file) == kind
+    ]

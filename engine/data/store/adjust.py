@@ -40,7 +40,9 @@ def with_factors(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
     )
     days = bars.select("ticker", "date").unique().sort("ticker", "date")
     affected = days.filter(pl.col("ticker").is_in(running["ticker"].unique().implode()))
-    found = affected.sort("date").join_asof(running.sort("date"), on="date", by="ticker")
+    found = affected.sort("date").join_asof(
+        running.sort("date"), on="date", by="ticker", check_sortedness=False
+    )
     return (
         bars.join(found, on=["ticker", "date"], how="left", maintain_order="left")
         .with_columns(adj_factor=pl.col("adj_factor") * pl.col("_factor").fill_null(1.0))

@@ -7,7 +7,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,12 +55,13 @@ def export(
     store: Path,
     former: Manifest | None,
     changed: Mapping[str, set[str]] | None,
+    tables: Collection[str],
     calendar: str,
 ) -> Manifest:
     """Write what changed and replace the manifest.
 
     `changed` maps bar sizes to their periods with other rows than `former` exported; None for
-    everything.
+    everything. `tables` names the other tables with other rows.
     """
     folder = export_folder(store)
     folder.mkdir(parents=True, exist_ok=True)
@@ -76,12 +77,12 @@ def export(
         for bar, periods in (_all_periods(connection) if changed is None else changed).items()
         for period in sorted(periods)
     ]
-    tables = {
-        name: _copy(connection, folder, f"{name}-{number}.parquet", query)
-        for name, query in _TABLES.items()
-    }
+    files = dict(former.tables) if former and changed is not None else {}
+    for name in _TABLES if changed is None else tables:
+        if first_row(connection, f"SELECT count(*) FROM {name}")[0]:
+            files[name] = _copy(connection, folder, f"{name}-{number}.parquet", _TABLES[name])
     parts = sorted([*kept, *(part for part in written if part)], key=lambda p: (p.bar, p.period))
-    manifest = Manifest(calendar, tuple(parts), tables, tuple(imports))
+    manifest = Manifest(calendar, tuple(parts), files, tuple(imports))
     write_manifest(store, manifest)
     _clean(folder, manifest, former)
     return manifest

@@ -57,6 +57,8 @@ class Merger:
             self.added += rows.height
             return self._quarantine(rows.clear(), "")
         rows, again = self._known_conflicts(rows)
+        if rows.is_empty():
+            return self._quarantine(again, "conflicting duplicates")
         joined = rows.join(self._held(rows), on=self._key, how="left", suffix="_held")
         ours = (pl.col("import_id_held") == self._import).fill_null(False)
         same = pl.all_horizontal(pl.col(name).eq_missing(pl.col(f"{name}_held")) for name in VALUES)
@@ -93,11 +95,11 @@ class Merger:
         keys = rows.select(self._key)
         matched = " AND ".join(f"b.{name} = k.{name}" for name in self._key)
         columns = ", ".join(f"b.{name}" for name in (*self._key, *VALUES, "import_id"))
+        first, last = rows.select(a=pl.col("date").min(), b=pl.col("date").max()).row(0)
         self._connection.register("keys", keys)
         held = self._connection.sql(
             f"SELECT {columns} FROM {self._table} b SEMI JOIN keys k ON ({matched}) "
-            f"WHERE b.bar = '{self._bar}' AND b.date BETWEEN '{rows['date'].min()}' "
-            f"AND '{rows['date'].max()}'"
+            f"WHERE b.bar = '{self._bar}' AND b.date BETWEEN '{first}' AND '{last}'"
         ).pl()
         self._connection.unregister("keys")
         return held.cast({self._key[1]: keys.schema[self._key[1]]}).rename(

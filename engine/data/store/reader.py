@@ -20,7 +20,7 @@ from engine.data.sources.base import MEMBERS
 from engine.data.store.adjust import Adjusted, adjust, with_factors
 from engine.data.store.manifest import Manifest, export_folder, read_manifest
 from engine.data.store.panel import Panel, build_panel
-from engine.data.store.tables import DAILY
+from engine.data.store.tables import DAILY, EXPORTED
 from engine.errors import UsageError
 
 __all__ = ["PriceStore", "Window"]
@@ -82,9 +82,8 @@ class PriceStore:
                 )
             from engine.data.store.writer import StoreWriter
 
-            with StoreWriter.open(path):
-                manifest = read_manifest(path)
-            assert manifest is not None
+            with StoreWriter.open(path) as writer:
+                manifest = read_manifest(path) or Manifest(writer.calendar.name)
         return cls(path, manifest, bar)
 
     @cached_property
@@ -102,12 +101,22 @@ class PriceStore:
         """Lengths of the bars it holds."""
         return sorted({part.bar for part in self._manifest.parts})
 
+    @property
+    def height(self) -> int:
+        """Rows of bars."""
+        return sum(part.rows for part in self._parts())
+
+    @property
+    def bytes_on_disk(self) -> int:
+        """Size of the exports of the bars."""
+        return sum((self._folder / part.file).stat().st_size for part in self._parts())
+
     def tickers(self) -> list[str]:
         """Every ticker with bars, sorted."""
         return self._scan().select("ticker").unique().collect()["ticker"].sort().to_list()
 
     def span(self) -> tuple[date, date] | None:
-        """First and last session with a bar."""
+        """First and last session with a bar; None without any."""
         parts = self._parts()
         return (min(p.first for p in parts), max(p.last for p in parts)) if parts else None
 
@@ -224,7 +233,7 @@ class PriceStore:
 
     def members(self) -> pl.DataFrame:
         """ticker, from, to, sorted; empty where the universe is whatever has bars."""
-        return self._table("universe").cast(dict(MEMBERS))
+        return self._table("universe").cast(MEMBERS)
 
     def series(self) -> dict[str, pl.DataFrame]:
         """Indices by name: bars as recorded."""
@@ -281,6 +290,8 @@ class PriceStore:
         return with_factors(bars, self.actions())
 
     def _table(self, name: str) -> pl.DataFrame:
+        if name not in self._manifest.tables:
+            return pl.DataFrame(schema=EXPORTED[name])
         return pl.read_parquet(self._folder / self._manifest.tables[name], glob=False)
 
     def _slots(self, asof: date | datetime, lookback: int) -> list:
@@ -326,7 +337,7 @@ def _last_bar_starts(
     import numpy as np
 
     through_session = not isinstance(asof, datetime)
-    day = asof if through_session else asof.date()
+    day = asof.date() if isinstance(asof, datetime) else asof
     ahead = 6
     while True:
         starts = calendar.bar_starts(

@@ -7,9 +7,15 @@
 
 from __future__ import annotations
 
-from engine.data.contract import OPTIONAL, PRICES
+from typing import Any
 
-__all__ = ["BAR_COLUMNS", "CREATE", "DAILY", "FORMAT", "VALUES"]
+import polars as pl
+
+from engine.data.contract import OPTIONAL, PRICES
+from engine.data.rules import QUARANTINE
+from engine.data.sources.base import ACTIONS, MEMBERS
+
+__all__ = ["BAR_COLUMNS", "CREATE", "DAILY", "EXPORTED", "FORMAT", "VALUES"]
 
 FORMAT = 1
 """Version of the layout; a store of another one is refused."""
@@ -39,3 +45,21 @@ CREATE TABLE IF NOT EXISTS imports (
     id INTEGER, "at" TIMESTAMP, what VARCHAR, kind VARCHAR, hash VARCHAR, rows BIGINT, added BIGINT,
     corrected BIGINT, unchanged BIGINT, quarantined BIGINT);
 """
+
+_NUMBER: dict[str, Any] = {"import_id": pl.Int32}
+_BARS: dict[str, Any] = {
+    "bar": pl.String,
+    "ticker": pl.String,
+    "date": pl.Date,
+    "ts": pl.Datetime("us"),
+    **dict.fromkeys(VALUES, pl.Float64),
+    **_NUMBER,
+}
+EXPORTED: dict[str, dict[str, Any]] = {
+    "series": _BARS,
+    "actions": {**ACTIONS, "factor": pl.Float64},
+    "universe": {**MEMBERS},
+    "quarantine": {**QUARANTINE, **_NUMBER},
+    "corrections": {"table": pl.String, **_BARS, "replaced_by": pl.Int32},
+}
+"""Columns of the exports besides those of the bars."""

@@ -9,7 +9,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -25,7 +25,7 @@ from engine.data.sources.base import ACTIONS, MEMBERS
 from engine.data.store.bar_size import bar_size
 from engine.data.store.export import export
 from engine.data.store.lock import WriteLock
-from engine.data.store.manifest import read_manifest
+from engine.data.store.manifest import Manifest, read_manifest
 from engine.data.store.merge import Merger
 from engine.data.store.query import first_row
 from engine.data.store.tables import CREATE, FORMAT
@@ -129,11 +129,13 @@ class StoreWriter:
         self._connection.execute("BEGIN")
         try:
             done, changed = self._add(delivery, progress)
+            if not done.rows:
+                raise UsageError(f"{delivery.what}: holds no rows of what is asked for")
             self._connection.execute("COMMIT")
         except BaseException:
             self._connection.execute("ROLLBACK")
             raise
-        export(self._connection, self.path, read_manifest(self.path), changed, self.calendar.name)
+        self._export(read_manifest(self.path), changed, _other_tables(done, delivery))
         return done
 
     def _add(
@@ -289,8 +291,27 @@ class StoreWriter:
         """Export again where a process died between its commit and its export."""
         manifest = read_manifest(self.path)
         known = manifest.imports[-1]["id"] if manifest and manifest.imports else 0
-        if manifest is None or known != self._next_number() - 1:
-            export(self._connection, self.path, manifest, None, self.calendar.name)
+        if known != self._next_number() - 1 or (manifest is None and known):
+            self._export(manifest, None, ())
+
+    def _export(
+        self,
+        former: Manifest | None,
+        changed: dict[str, set[str]] | None,
+        tables: Collection[str],
+    ) -> None:
+        export(self._connection, self.path, former, changed, tables, self.calendar.name)
+
+
+def _other_tables(done: ImportResult, delivery: Delivery) -> list[str]:
+    """The tables besides bars that an import changed; factors of actions depend on bars too."""
+    return [
+        "actions",
+        *(["series"] if delivery.series != () else []),
+        *(["universe"] if delivery.members is not None else []),
+        *(["quarantine"] if done.quarantined else []),
+        *(["corrections"] if done.corrected else []),
+    ]
 
 
 class _Tally:
@@ -328,12 +349,15 @@ def _prepare(connection: duckdb.DuckDBPyConnection, path: Path, calendar: str | 
     }
     if names and "imports" not in names:
         raise UsageError(f"{path}: is a DuckDB file, but not a price store")
-    connection.execute(CREATE)
+    if not names:
+        connection.execute(f"BEGIN; {CREATE} COMMIT")
     known = dict(connection.execute("SELECT key, value FROM meta").fetchall())
     if not known:
         known = {"format": str(FORMAT), "calendar": calendar or "XNYS"}
         TradingCalendar(known["calendar"])
-        connection.executemany("INSERT INTO meta VALUES (?, ?)", list(known.items()))
+        connection.execute(
+            "INSERT INTO meta VALUES ('format', ?), ('calendar', ?)", list(known.values())
+        )
     if known.get("format") != str(FORMAT):
         raise UsageError(f"{path}: is of another version of the store; import its files again")
     if calendar is not None and calendar != known["calendar"]:

@@ -112,8 +112,8 @@ def test_a_path_with_glob_characters_is_one_path(tmp_path, rows_of):
         (
             "csv",
             "wide.csv",
-            "ticker,date,open,high,low,Close\n",
-            "{path}: column `close` is missing; rename `Close` to `close`",
+            "ticker,date,open,high,low,Closes\n",
+            "{path}: column `close` is missing; rename `Closes` to `close`",
         ),
     ],
 )
@@ -154,7 +154,10 @@ def test_a_parquet_file_with_a_damaged_middle(tmp_path, rows_of):
     ("kind", "message"),
     [
         ("parquet", "data.path is required with data.source parquet"),
-        ("excel", "data.source: unknown source 'excel'; use embedded, parquet or csv"),
+        (
+            "excel",
+            "data.source: unknown source 'excel'; use embedded, parquet, csv, duckdb, yfinance, alpaca or simulated",
+        ),
     ],
 )
 def test_unknown_sources(kind, message):

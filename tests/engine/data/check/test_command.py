@@ -142,7 +142,6 @@ def test_thresholds_come_from_a_file(defects, tmp_path, capsys):
     ("arguments", "said"),
     [
         (["nowhere.parquet"], "no such file or folder"),
-        (["bars.xls"], "no .parquet, .pq, .csv or .csv.gz file"),
         (["--jsn", "x"], "unknown key 'jsn'"),
         (["--calendar", "XNYSE"], "unknown calendar"),
         (["--json"], "needs a value"),
