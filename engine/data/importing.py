@@ -157,7 +157,7 @@ def _import_source(given: Arguments, console: Console) -> list[dict[str, Any]]:
     import polars as pl
 
     from engine.data.market import content_hash
-    from engine.data.request import requested_source, wanted
+    from engine.data.request import requested_source
     from engine.data.store.writer import Delivery
 
     data = given.settings.data
@@ -165,7 +165,7 @@ def _import_source(given: Arguments, console: Console) -> list[dict[str, Any]]:
         raise UsageError("data.source duckdb is a store itself: name a file, or another source")
     with _writer(given) as writer:
         source = requested_source(data, writer.calendar)
-        loaded = source.fetch(wanted(data), data.start, data.end)
+        loaded = source.fetch(_asked(given), data.start, data.end)
         series = [
             rows.with_columns(ticker=pl.lit(name)) for name, rows in sorted(loaded.series.items())
         ]
@@ -185,6 +185,20 @@ def _import_source(given: Arguments, console: Console) -> list[dict[str, Any]]:
             bar=data.bar if "ts" in loaded.bars.columns else None,
         )
         return [_add(writer, delivery, console)]
+
+
+def _asked(given: Arguments) -> list[str] | None:
+    """The universe, and the indices if the user named them: the default configuration's are not
+    meant."""
+    data = given.settings.data
+    if data.universe is None:
+        return None
+    names = list(data.universe)
+    for key in ("benchmark", "volatility_index"):
+        name = getattr(data, key)
+        if f"data.{key}" in given.given and name is not None and name not in names:
+            names.append(name)
+    return names
 
 
 def _add(writer: StoreWriter, delivery: Delivery, console: Console) -> dict[str, Any]:

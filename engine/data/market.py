@@ -17,6 +17,7 @@ from functools import cached_property
 import polars as pl
 
 from engine.calendar import TradingCalendar
+from engine.data.adjust import action_factors, with_factors
 from engine.data.contract import BARS, INTRADAY, PRICES, complete
 from engine.data.latest import finished
 from engine.data.request import (
@@ -141,6 +142,7 @@ def load_market(
     if kept.is_empty():
         raise UsageError(nothing_kept(source, quarantined))
     kept, volume_missing = complete(kept.drop("source"))
+    kept = with_factors(kept, action_factors(kept, loaded.actions))
     benchmark, lost_b = _index("data.benchmark", data.benchmark, kept, loaded, calendar)
     volatility, lost_v = _index(
         "data.volatility_index", data.volatility_index, kept, loaded, calendar

@@ -73,7 +73,7 @@ class AlpacaSource:
         ------
         UsageError
             No tickers are named, or Alpaca refuses the request or the key.
-        SourceUnavailable
+        SourceUnavailableError
             Alpaca does not answer.
         """
         if tickers is None:
@@ -148,14 +148,15 @@ class AlpacaSource:
         from alpaca.data.historical.corporate_actions import CorporateActionsClient
         from alpaca.data.requests import CorporateActionsRequest
 
-        client = CorporateActionsClient(**self._keys, raw_data=True, url_override=self._url)
+        given: dict[str, Any] = {**self._keys, "raw_data": True, "url_override": self._url}
+        client = CorporateActionsClient(**given)
         wanted = CorporateActionsRequest(symbols=[ticker], start=start, end=end)
         return dict(client.get_corporate_actions(wanted))
 
     def _bars(self, ticker: str, rows: list[dict]) -> pl.DataFrame:
         intraday = self._bar != "1d"
         if not rows:
-            schema = {**(INTRADAY if intraday else BARS), "source": pl.String}
+            schema = pl.Schema({**(INTRADAY if intraday else BARS), "source": pl.String()})
             return pl.DataFrame(schema=schema)
         frame = pl.DataFrame(rows, infer_schema_length=None)
         amount = pl.col("v") * pl.col("vw") if "vw" in frame.columns else None
@@ -182,11 +183,15 @@ def _actions(ticker: str, answer: dict[str, list[dict]]) -> pl.DataFrame:
         for row in answer.get(kind) or []:
             ratio = float(row["new_rate"]) / float(row["old_rate"])
             found.append((ticker, row["ex_date"], "split", ratio, False))
-    for row in answer.get("stock_dividends") or []:
-        found.append((ticker, row["ex_date"], "split", 1.0 + float(row["rate"]), False))
-    for row in answer.get("cash_dividends") or []:
-        found.append((ticker, row["ex_date"], "dividend", float(row["rate"]), False))
-    frame = pl.DataFrame(found, schema={**ACTIONS, "date": pl.String}, orient="row")
+    found += [
+        (ticker, row["ex_date"], "split", 1.0 + float(row["rate"]), False)
+        for row in answer.get("stock_dividends") or []
+    ]
+    found += [
+        (ticker, row["ex_date"], "dividend", float(row["rate"]), False)
+        for row in answer.get("cash_dividends") or []
+    ]
+    frame = pl.DataFrame(found, schema=pl.Schema({**ACTIONS, "date": pl.String()}), orient="row")
     return frame.with_columns(pl.col("date").str.to_date(strict=False)).cast(ACTIONS)
 
 

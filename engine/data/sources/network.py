@@ -24,12 +24,19 @@ from engine.command import make_console
 from engine.files import write_frame
 from engine.progress import WorkProgress
 
-__all__ = ["Downloads", "Retries", "SourceUnavailable", "Ticker", "downloads_folder", "fetch_each"]
+__all__ = [
+    "Downloads",
+    "Retries",
+    "SourceUnavailableError",
+    "Ticker",
+    "downloads_folder",
+    "fetch_each",
+]
 
 T = TypeVar("T")
 
 
-class SourceUnavailable(Exception):
+class SourceUnavailableError(Exception):
     """The other side did not answer, or not as agreed, however often it was asked."""
 
 
@@ -60,7 +67,7 @@ class Retries:
 
         Raises
         ------
-        SourceUnavailable
+        SourceUnavailableError
             Every attempt failed; names `what` and the last reason.
         """
         for attempt in range(self.attempts):
@@ -72,7 +79,7 @@ class Retries:
                     raise
                 if attempt + 1 == self.attempts:
                     reason = " ".join(str(error).split())[:200] or type(error).__name__
-                    raise SourceUnavailable(
+                    raise SourceUnavailableError(
                         f"{what}: gave up after {self.attempts} attempts ({reason})"
                     ) from error
                 wait = min(self.first_wait_s * 2**attempt, self.longest_wait_s)
@@ -153,18 +160,18 @@ def fetch_each(
 
     Raises
     ------
-    SourceUnavailable
+    SourceUnavailableError
         A ticker could not be had. What was fetched until then is kept.
     """
-    found = []
+    found: list[Ticker] = []
     with WorkProgress(make_console(), name, len(tickers), "tickers") as progress:
         for ticker in tickers:
             known = downloads.read(ticker)
             if known is None:
                 try:
                     known = fetch(ticker)
-                except SourceUnavailable as error:
-                    raise SourceUnavailable(
+                except SourceUnavailableError as error:
+                    raise SourceUnavailableError(
                         f"{error}; {len(found)} of {len(tickers)} tickers are kept: the same "
                         "command goes on there"
                     ) from error

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.data.rules import QUARANTINE
-from engine.data.sources.base import ACTIONS, SourceData
+from engine.data.sources.base import SourceData
 from engine.data.store import PriceStore
 from engine.errors import UsageError
 
@@ -41,7 +41,10 @@ class StoreSource:
         start: date | None = None,
         end: date | None = None,
     ) -> SourceData:
-        """Bars as imported, and with them what the imports left out of the same tickers."""
+        """Bars as imported, and with them what the imports left out of the same tickers.
+
+        The actions are in `adj_factor` already.
+        """
         bars = self._store.bars(tickers, start, end, adjusted=False)
         name = pl.lit(self.name).alias("source")
         series = {
@@ -55,7 +58,6 @@ class StoreSource:
         return SourceData(
             bars=bars.with_columns(name),
             series=series,
-            actions=self._store.actions().select(ACTIONS.names()),
             members=self._store.members(),
             quarantine=lost,
         )

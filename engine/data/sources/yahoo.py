@@ -6,6 +6,7 @@ adj_factor = Adj Close / Close. Its splits are told as actions that are in the p
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection
 from datetime import date, timedelta
 from pathlib import Path
@@ -23,6 +24,7 @@ __all__ = ["YahooSource"]
 
 INTERVALS = ("1d", "1m", "2m", "5m", "15m", "30m", "60m", "90m")
 _FIRST = date(1900, 1, 1)
+_TIMEOUTS = (30 + n / 1000 for n in itertools.count())
 
 
 class YahooSource:
@@ -76,7 +78,7 @@ class YahooSource:
         ------
         UsageError
             No tickers are named: Yahoo has no list of all.
-        SourceUnavailable
+        SourceUnavailableError
             Yahoo does not answer.
         """
         if tickers is None:
@@ -106,27 +108,31 @@ class YahooSource:
     def _ticker(self, ticker: str, start: date | None, end: date | None) -> Ticker:
         from yfinance.exceptions import YFPricesMissingError, YFTzMissingError
 
-        def ask(attempt: int) -> Any:
+        def ask(_: int) -> Any:
             when: dict[str, Any] = {"period": "max"}
             if start is not None or end is not None:
                 # yfinance takes an end that is left out.
                 after = None if end is None else end + timedelta(days=1)
                 when = {"start": start or _FIRST, "end": after}
-            # yfinance remembers answers by their arguments, bad ones too: another timeout, anew.
+            # yfinance remembers answers by their arguments, bad ones too: each asks a bit longer.
             return self._yfinance.Ticker(ticker, session=self._session).history(
-                **when, interval=self._bar, auto_adjust=False, actions=True, timeout=30 + attempt
+                **when, interval=self._bar, auto_adjust=False, actions=True, timeout=next(_TIMEOUTS)
             )
 
         try:
             rows = self._retries.call(ask, what=f"yfinance: {ticker}")
         except (YFPricesMissingError, YFTzMissingError):
             rows = None
+        except Exception as error:
+            if getattr(getattr(error, "response", None), "status_code", None) != 404:
+                raise
+            rows = None
         return self._converted(ticker, rows)
 
     def _converted(self, ticker: str, rows: Any) -> Ticker:
         schema = BARS if self._bar == "1d" else INTRADAY
         if rows is None or rows.empty:
-            empty = pl.DataFrame(schema={**schema, "source": pl.String})
+            empty = pl.DataFrame(schema={**schema, "source": pl.String()})
             return Ticker(empty, pl.DataFrame(schema=ACTIONS))
         frame = pl.from_pandas(rows.reset_index())
         time = frame.columns[0]

@@ -12,11 +12,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
+from engine.data.adjust import action_factors
+from engine.data.sources.base import ACTIONS
 from engine.data.store.manifest import Manifest, Part, export_folder, write_manifest
 from engine.data.store.merge import period_format
 from engine.data.store.query import first_row
 from engine.data.store.tables import DAILY, VALUES
-from engine.files import replace_file
+from engine.files import replace_file, write_frame
 
 if TYPE_CHECKING:
     import duckdb
@@ -25,25 +29,8 @@ __all__ = ["export"]
 
 _ROW_GROUP = 122_880
 
-# A split of r new shares per old multiplies what an old share is worth by r; a dividend D, taken
-# at the close P before it, by P / (P - D) (the method of CRSP). The running product from the
-# first action on is the adjustment factor of a date: it knows nothing of later actions.
-_ACTIONS = """
-SELECT a.ticker, a.date, a.kind, a.value, a.in_prices,
-    CASE WHEN a.in_prices OR a.ticker IN (SELECT ticker FROM recorded) THEN 1.0
-         WHEN a.kind = 'split' THEN a.value
-         WHEN p.close > a.value THEN p.close / (p.close - a.value)
-         ELSE 1.0 END AS factor
-FROM actions a
-ASOF LEFT JOIN (SELECT ticker, date, arg_max(close, coalesce(ts, date)) AS close
-    FROM bars WHERE ticker IN (SELECT ticker FROM actions) GROUP BY ticker, date) p
-    ON a.ticker = p.ticker AND a.date > p.date
-ORDER BY a.ticker, a.date, a.kind
-"""
 _TABLES = {
     "series": "SELECT * FROM series ORDER BY bar, ticker, date, ts",
-    "actions": f"""WITH recorded AS (SELECT DISTINCT ticker FROM bars WHERE adj_factor <> 1
-        AND ticker IN (SELECT ticker FROM actions)) {_ACTIONS}""",
     "universe": 'SELECT ticker, "from", "to" FROM universe ORDER BY ticker, "from"',
     "quarantine": "SELECT * FROM quarantine ORDER BY ticker, date, rule",
     "corrections": "SELECT * FROM corrections ORDER BY ticker, date, ts",
@@ -78,9 +65,14 @@ def export(
         for period in sorted(periods)
     ]
     files = dict(former.tables) if former and changed is not None else {}
-    for name in _TABLES if changed is None else tables:
-        if first_row(connection, f"SELECT count(*) FROM {name}")[0]:
-            files[name] = _copy(connection, folder, f"{name}-{number}.parquet", _TABLES[name])
+    for name in ("actions", *_TABLES) if changed is None else tables:
+        if not first_row(connection, f"SELECT count(*) FROM {name}")[0]:
+            continue
+        files[name] = f"{name}-{number}.parquet"
+        if name == "actions":
+            write_frame(folder / files[name], _actions(connection))
+        else:
+            _copy(connection, folder, files[name], _TABLES[name])
     parts = sorted([*kept, *(part for part in written if part)], key=lambda p: (p.bar, p.period))
     manifest = Manifest(calendar, tuple(parts), files, tuple(imports))
     write_manifest(store, manifest)
@@ -105,6 +97,17 @@ def _write_part(
     )
     file = _copy(connection, folder, f"bars-{bar}-{period}-{number}.parquet", query)
     return Part(file, bar, period, first, last, rows, tickers)
+
+
+def _actions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
+    """The actions with their factors, of daily bars where there are any."""
+    columns = ", ".join(ACTIONS.names())
+    actions = connection.sql(f"SELECT {columns} FROM actions").pl().cast(ACTIONS)
+    closes = connection.sql(
+        "SELECT ticker, date, close, adj_factor FROM bars "
+        "WHERE ticker IN (SELECT ticker FROM actions) ORDER BY ticker, date, ts, bar DESC"
+    ).pl()
+    return action_factors(closes, actions)
 
 
 def _where(bar: str, period: str) -> str:

@@ -15,9 +15,9 @@ from pathlib import Path
 import polars as pl
 
 from engine.calendar import TradingCalendar
+from engine.data.adjust import Adjusted, adjust, with_factors
 from engine.data.contract import BARS, INTRADAY, complete
 from engine.data.sources.base import MEMBERS
-from engine.data.store.adjust import Adjusted, adjust, with_factors
 from engine.data.store.manifest import Manifest, export_folder, read_manifest
 from engine.data.store.panel import Panel, build_panel
 from engine.data.store.tables import DAILY, EXPORTED
@@ -58,7 +58,7 @@ class PriceStore:
         self._manifest = manifest
         self._folder = export_folder(path)
         self.bar = _choose_bar(path, manifest, bar)
-        self._panel_rows: tuple[tuple[date, date, int], pl.DataFrame] | None = None
+        self._panel_rows: tuple[date, date, frozenset[str] | None, pl.DataFrame] | None = None
 
     @classmethod
     def open(cls, path: Path | str, *, bar: str | None = None) -> PriceStore:
@@ -207,7 +207,7 @@ class PriceStore:
         if not asofs or lookback < 1:
             raise UsageError("a panel needs at least one asof and a lookback of at least 1")
         first = self.calendar.offset(min(asofs), 1 - lookback)
-        rows = self._rows_for_panel(first, max(asofs))
+        rows = self._rows_for_panel(first, max(asofs), tickers)
         sessions = self.calendar.sessions(first, max(asofs))
         return build_panel(rows, sessions, asofs, lookback, tickers)
 
@@ -228,7 +228,7 @@ class PriceStore:
         return scan.select("ticker").unique().collect()["ticker"].sort().to_list()
 
     def actions(self) -> pl.DataFrame:
-        """ticker, date, kind, value, in_prices, factor (see `store.adjust`), sorted."""
+        """ticker, date, kind, value, in_prices, factor (see `engine.data.adjust`), sorted."""
         return self._table("actions")
 
     def members(self) -> pl.DataFrame:
@@ -305,15 +305,18 @@ class PriceStore:
             return self.calendar.sessions(self.calendar.offset(last[0], 1 - lookback), last[0])
         return _last_bar_starts(self.calendar, asof, lookback, int(str(self.bar)[:-1]))
 
-    def _rows_for_panel(self, first: date, last: date) -> pl.DataFrame:
-        """Completed bars of the dates, remembered while the next panels lie within them."""
+    def _rows_for_panel(
+        self, first: date, last: date, tickers: Sequence[str] | None
+    ) -> pl.DataFrame:
+        """Completed bars, remembered while the next panels lie within their dates."""
+        names = None if tickers is None else frozenset(tickers)
         if self._panel_rows is not None:
-            (held_first, held_last, _), rows = self._panel_rows
-            if held_first <= first and last <= held_last:
+            held_first, held_last, held_names, rows = self._panel_rows
+            if held_first <= first and last <= held_last and held_names == names:
                 return rows
-        rows, _ = complete(self._bars(None, first, last))
+        rows, _ = complete(self._bars(names, first, last))
         if rows.height <= _HELD_ROWS:
-            self._panel_rows = ((first, last, rows.height), rows)
+            self._panel_rows = (first, last, names, rows)
         return rows
 
 

@@ -1,8 +1,11 @@
 """Prices adjusted for splits and dividends.
 
-The factor of a bar is the running product of the actions up to its date (`store.export`), or the
-one its source recorded. Only ratios of factors mean anything: price × factor(t) / factor(asof) is
-the price of t in the money of asof, and no action after asof enters it.
+1. `action_factors` gives each action its own factor: a split of r new shares per old one makes an
+   old share worth r of the prices after it; a dividend D, taken at the close P before it,
+   P / (P - D), the method of CRSP.
+2. `with_factors` gives each bar the running product of the actions up to its date. It knows
+   nothing of later ones: price × factor(t) / factor(asof) is the price of t in the money of asof.
+3. A ticker whose source recorded factors keeps those; its actions are information.
 """
 
 from __future__ import annotations
@@ -13,9 +16,47 @@ import polars as pl
 
 from engine.data.contract import PRICES
 
-__all__ = ["Adjusted", "adjust", "with_factors"]
+__all__ = ["Adjusted", "action_factors", "adjust", "with_factors"]
 
 Adjusted = Literal[True, False, "asof"]
+
+
+def action_factors(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
+    """`actions` with a column `factor`, sorted by ticker, date and kind.
+
+    Parameters
+    ----------
+    bars
+        ticker, date, close, adj_factor of the tickers of `actions`, sorted by ticker and time.
+    actions
+        As in `SourceData.actions`. The factor is 1 where `in_prices`, where the ticker has
+        recorded factors, and for a dividend without a greater close before it.
+    """
+    if actions.is_empty():
+        return actions.with_columns(factor=pl.lit(None, dtype=pl.Float64))
+    recorded = bars.filter(pl.col("adj_factor") != 1)["ticker"].unique().implode()
+    closes = bars.group_by("ticker", "date", maintain_order=True).agg(before=pl.col("close").last())
+    applies = ~pl.col("in_prices") & ~pl.col("ticker").is_in(recorded)
+    before, value = pl.col("before"), pl.col("value")
+    return (
+        actions.sort("date")
+        .join_asof(
+            closes.sort("date"),
+            on="date",
+            by="ticker",
+            allow_exact_matches=False,
+            check_sortedness=False,
+        )
+        .with_columns(
+            factor=pl.when(applies & (pl.col("kind") == "split"))
+            .then(value)
+            .when(applies & (before > value).fill_null(False))
+            .then(before / (before - value))
+            .otherwise(1.0)
+        )
+        .drop("before")
+        .sort("ticker", "date", "kind")
+    )
 
 
 def with_factors(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
