@@ -9,6 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from engine.config.latest import LatestSettings
+from engine.config.simulated import SimulatedSettings
+
 __all__ = [
     "ColumnSettings",
     "CostSettings",
@@ -73,6 +76,9 @@ class DataSettings(Section):
     bar: Annotated[str, Field(pattern=r"^(1d|\d{1,4}m)$")] | None = None
     columns: ColumnSettings = ColumnSettings()
     timezone: str | None = None
+    simulated: SimulatedSettings = SimulatedSettings()
+    add_latest: bool | None = None
+    latest: LatestSettings = LatestSettings()
     universe: list[str] | None = None
     benchmark: str | None = None
     volatility_index: str | None = None

@@ -11,7 +11,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 
 import polars as pl
@@ -19,6 +19,7 @@ import polars as pl
 from engine.calendar import TradingCalendar
 from engine.data.adjust import action_factors, with_factors
 from engine.data.contract import BARS, INTRADAY, PRICES, complete
+from engine.data.latest import finished
 from engine.data.request import (
     DataRequest,
     check_names,
@@ -107,8 +108,13 @@ class Market:
         )
 
 
-def load_market(data: DataRequest) -> Market:
+def load_market(
+    data: DataRequest, *, now: datetime | None = None, keep_partial: bool = False
+) -> Market:
     """Read, judge and complete the bars that `data` asks for.
+
+    Daily bars of the session that is open at `now` (None: the present) are partial: they are left
+    out and counted, unless a live signal keeps them (`keep_partial`) to complete them by a quote.
 
     A null universe is every ticker of the source but the benchmark and the volatility index; a
     named one is exactly those tickers.
@@ -123,7 +129,9 @@ def load_market(data: DataRequest) -> Market:
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
     source = requested_source(data, calendar)
-    loaded = source.fetch(wanted(data), data.start, data.end)
+    loaded, partial = source.fetch(wanted(data), data.start, data.end), 0
+    if data.source != "simulated" and not keep_partial:
+        loaded, partial = finished(loaded, calendar, now or datetime.now(UTC))
     if loaded.bars.is_empty():
         raise UsageError(nothing_found(source, data))
     check_names(data, source, loaded)
@@ -155,7 +163,7 @@ def load_market(data: DataRequest) -> Market:
         volatility_index=volatility,
         calendar=calendar,
         quarantine=quarantine,
-        drops=_drops(quarantine, volume_missing, bars, data),
+        drops=_drops(quarantine, volume_missing, bars, data) | _unfinished(partial),
         data_hash=content_hash(
             [bars, benchmark, volatility, *([] if members is None else [members])]
         ),
@@ -199,6 +207,10 @@ def _limited(rows: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
     if data.start is not None:
         rows = rows.filter((day >= data.start) | day.is_null())
     return rows if data.end is None else rows.filter((day <= data.end) | day.is_null())
+
+
+def _unfinished(partial: int) -> dict[str, int]:
+    return {"partial bar of the open session": partial} if partial else {}
 
 
 def _drops(

@@ -12,6 +12,7 @@ from typing import Protocol
 import polars as pl
 
 from engine.calendar import TradingCalendar
+from engine.config.simulated import SimulatedSettings
 from engine.data.sources import Source, SourceData, open_source
 from engine.errors import UsageError
 
@@ -39,6 +40,8 @@ class DataRequest(Protocol):
     def source(self) -> str: ...
     @property
     def path(self) -> Path | None: ...
+    @property
+    def simulated(self) -> SimulatedSettings: ...
     @property
     def universe(self) -> list[str] | None: ...
     @property
@@ -71,6 +74,7 @@ def requested_source(data: DataRequest, calendar: TradingCalendar) -> Source:
         store=data.store,
         bar=data.bar,
         calendar=data.calendar,
+        simulated=data.simulated if data.source == "simulated" else None,
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from engine.calendar import TradingCalendar
+from engine.config.simulated import SimulatedSettings
 from engine.data.sources.base import BatchSource, Source, SourceData
 from engine.data.sources.embedded import EmbeddedSource
 from engine.data.sources.files import FileSource
@@ -22,6 +24,7 @@ def open_source(
     store: Path | str | None = None,
     bar: str | None = None,
     calendar: str = "",
+    simulated: SimulatedSettings | None = None,
 ) -> Source:
     """The source named by `data.source`, reading `data.path` or `data.store` where it needs one.
 
@@ -32,7 +35,10 @@ def open_source(
     columns
         `data.columns`: name of the contract → name in the files.
     store, bar, calendar
-        `data.store`, the length of bars to read of it, and the calendar it must be of.
+        `data.store`, the length of bars to read of it, and the calendar it must be of; also the
+        calendar of a simulated market.
+    simulated
+        `data.simulated`.
 
     Raises
     ------
@@ -42,6 +48,13 @@ def open_source(
     match kind:
         case "embedded":
             return EmbeddedSource()
+        case "simulated":
+            # SciPy's filters take a while to import: only for those who simulate.
+            from engine.data.sources.simulated import SimulatedSource
+
+            return SimulatedSource(
+                simulated or SimulatedSettings(), TradingCalendar(calendar or "XNYS")
+            )
         case "parquet" | "csv":
             if path is None:
                 raise UsageError(f"data.path is required with data.source {kind}")
