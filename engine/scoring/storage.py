@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -83,7 +84,8 @@ class ObjectFolder:
     def __init__(self, uri: str) -> None:
         from pyarrow import fs
 
-        self._uri = uri.split("?")[0]
+        # What is shown in messages: without the query, and without a password.
+        self._uri = re.sub(r"//[^/@]*@", "//", uri.split("?")[0])
         self._kinds = fs
         try:
             self._system, self._root = fs.FileSystem.from_uri(uri)
