@@ -22,6 +22,7 @@ from rich.console import Console
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
 from engine.progress import WorkProgress
+from engine.scoring.bar_grid import generated_steps
 from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import Outcome, score_shards
 from engine.scoring.fingerprint import fingerprint
@@ -75,8 +76,8 @@ def score_market(
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept.
     """
-    steps = max(scoring.horizons)
-    prices = PriceArray.from_bars(bars)
+    prices = PriceArray.from_bars(bars, timezone=calendar.timezone)
+    steps = generated_steps(calendar, asofs, scoring.horizons, prices.interval)
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     mark, identity = fingerprint(
         spec,
@@ -141,7 +142,7 @@ def _compute(
         ray_cluster(
             scoring.ray_address,
             cpus=actors * scoring.cpus_per_actor,
-            object_bytes=prices.values.nbytes + prices.factor.nbytes + prices.dates.nbytes,
+            object_bytes=prices.nbytes,
         ),
     ):
         return score_shards(
