@@ -16,6 +16,7 @@ __all__ = [
     "ModelSettings",
     "RunSettings",
     "SamplingSettings",
+    "SanitySettings",
     "ScoringSettings",
     "Settings",
     "StrategySettings",
@@ -52,6 +53,7 @@ class DataSettings(Section):
     source: Literal["embedded", "parquet", "csv"] = "embedded"
     path: Path | None = None
     universe: list[str] | None = None
+    max_tickers: PositiveInt | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
     start: date | None = None
@@ -151,17 +153,27 @@ class CostSettings(Section):
     aum: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
 
 
+class SanitySettings(Section):
+    """When scores are too strange to be forecasts: a warning, never a verdict."""
+
+    max_move: Annotated[float, Field(gt=0)] = 0.25
+    min_dispersion: NonNegative = 1e-5
+    max_one_sign: Annotated[float, Field(gt=0.5, le=1)] = 0.95
+
+
 class EvaluationSettings(Section):
     """Which decision dates are judged, and by which rules."""
 
     start: date | None = None
     end: date | None = None
+    max_dates: PositiveInt | None = None
     folds: Literal["monthly"] = "monthly"
     embargo_sessions: Annotated[int, Field(ge=0)] | None = None
     min_cross_section: Annotated[int, Field(ge=2)] = 10
     top_k: PositiveInt = 10
     trials: PositiveInt = 1
     gates: Path = Path("gates.yaml")
+    sanity: SanitySettings = SanitySettings()
 
     @model_validator(mode="after")
     def _ordered(self) -> EvaluationSettings:
