@@ -12,12 +12,9 @@ from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
 from datetime import date, timedelta
 from functools import cache
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from engine.errors import UsageError
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 __all__ = ["Rebalance", "TradingCalendar"]
 
@@ -49,18 +46,6 @@ class TradingCalendar:
     def periods_per_year(self) -> int:
         """365 for calendars that trade seven days a week, else 252."""
         return 365 if _seven_days(self.name) else 252
-
-    @property
-    def timezone(self) -> str:
-        """The exchange's time zone, as in "America/New_York"."""
-        return str(_exchange(self.name).tz)
-
-    def schedule(self, start: date, end: date) -> pd.DataFrame:
-        """UTC times open, break_start, break_end, close of the sessions from `start` to `end`.
-
-        Half days close early; the breaks are NaT where an exchange has none.
-        """
-        return _exchange(self.name).schedule.loc[start.isoformat() : end.isoformat()]
 
     def sessions(self, start: date, end: date) -> list[date]:
         """Sessions from `start` to `end`, both inclusive."""
