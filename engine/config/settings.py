@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 __all__ = [
+    "ColumnSettings",
     "CostSettings",
     "DataSettings",
     "EvaluationSettings",
@@ -47,11 +48,32 @@ class RunSettings(Section):
         return name
 
 
+class ColumnSettings(Section):
+    """What a file calls the columns of its bars; null: by the name of the contract."""
+
+    ticker: str | None = None
+    date: str | None = None
+    ts: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    amount: str | None = None
+    adj_factor: str | None = None
+
+
 class DataSettings(Section):
     """The bars and the series they are compared with."""
 
-    source: Literal["embedded", "parquet", "csv"] = "embedded"
+    source: Literal["embedded", "parquet", "csv", "duckdb", "yfinance", "alpaca", "simulated"] = (
+        "embedded"
+    )
     path: Path | None = None
+    store: Path | None = None
+    bar: Annotated[str, Field(pattern=r"^(1d|\d{1,4}m)$")] | None = None
+    columns: ColumnSettings = ColumnSettings()
+    timezone: str | None = None
     universe: list[str] | None = None
     max_tickers: PositiveInt | None = None
     benchmark: str | None = None
@@ -62,8 +84,10 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
-        if self.source != "embedded" and self.path is None:
+        if self.source in ("parquet", "csv") and self.path is None:
             raise ValueError(f"data.path is required with data.source {self.source}")
+        if self.source == "duckdb" and self.store is None:
+            raise ValueError("data.store is required with data.source duckdb: the store's file")
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"data.start {self.start} is after data.end {self.end}")
         return self
