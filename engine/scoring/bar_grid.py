@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import date
 
 import numpy as np
-import pandas as pd
 import polars as pl
 
 from engine.calendar import TradingCalendar
@@ -41,18 +40,16 @@ class BarGrid:
         cls, calendar: TradingCalendar, first: date, last: date, interval: np.timedelta64 | None
     ) -> BarGrid:
         """The bars of the sessions from `first` to `last`, `interval` apart (None: daily)."""
-        days = calendar.sessions(first, last)
-        sessions = np.array(days, dtype="datetime64[D]")
+        sessions = np.array(calendar.sessions(first, last), dtype="datetime64[D]")
         if interval is None:
             times = sessions.astype("datetime64[us]")
             return cls(times, sessions, np.arange(len(sessions) + 1))
-        bars = [
-            np.concatenate([np.arange(start, end, interval) for start, end in hours])
-            for hours in _trading_hours(calendar, days)
-        ]
-        counts = np.array([len(part) for part in bars], dtype=np.int64)
-        times = np.concatenate(bars) if bars else np.empty(0, "datetime64[us]")
-        return cls(times, sessions, np.concatenate([[0], np.cumsum(counts)]))
+        minutes = int(interval / np.timedelta64(1, "m"))
+        starts = calendar.bar_starts(first, last, minutes)
+        opens = calendar.schedule(first, last)["open"].dt.replace_time_zone(None).to_numpy()
+        bounds = np.append(np.searchsorted(starts, opens.astype(starts.dtype)), len(starts))
+        utc = pl.Series(starts).dt.replace_time_zone("UTC")
+        return cls(exchange_time(utc, calendar.zone), sessions, bounds)
 
     def after(self, asof: date, bars: int) -> np.ndarray:
         """datetime64[us] [bars]: the first bars of the sessions after `asof`."""
@@ -63,28 +60,6 @@ class BarGrid:
         """How many bars the `horizon` sessions after `asof` hold."""
         at = int(np.searchsorted(self.sessions, np.datetime64(asof, "D"), side="right"))
         return int(self.starts[at + horizon] - self.starts[at])
-
-
-def _trading_hours(
-    calendar: TradingCalendar, days: Sequence[date]
-) -> list[list[tuple[np.datetime64, np.datetime64]]]:
-    """Per session its stretches of trading, in exchange time: two where there is a lunch break."""
-    schedule = calendar.schedule(days[0], days[-1]) if days else pd.DataFrame()
-    local = {
-        name: _wall_clock(pd.DatetimeIndex(schedule[name]), calendar.timezone)
-        for name in schedule.columns
-    }
-    found = []
-    for i in range(len(days)):
-        opens, closes = local["open"][i], local["close"][i]
-        pause, again = local["break_start"][i], local["break_end"][i]
-        whole = np.isnat(pause) or np.isnat(again)
-        found.append([(opens, closes)] if whole else [(opens, pause), (again, closes)])
-    return found
-
-
-def _wall_clock(times: pd.DatetimeIndex, timezone: str) -> np.ndarray:
-    return times.tz_convert(timezone).tz_localize(None).to_numpy().astype("datetime64[us]")
 
 
 def exchange_time(times: pl.Series, timezone: str) -> np.ndarray:

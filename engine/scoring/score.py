@@ -76,7 +76,7 @@ def score_market(
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept.
     """
-    prices = PriceArray.from_bars(bars, timezone=calendar.timezone)
+    prices = PriceArray.from_bars(bars, timezone=calendar.zone)
     steps = generated_steps(calendar, asofs, scoring.horizons, prices.interval)
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     mark, identity = fingerprint(

@@ -91,7 +91,7 @@ def test_interval_is_the_commonest_distance_within_a_ticker(calendar):
 def test_a_window_ends_with_its_sessions_last_bar(calendar):
     bars = five_minute_bars(calendar, *WEEK)
     asof, lookback, horizons = date(2024, 11, 29), 60, [1, 2]
-    prices = PriceArray.from_bars(bars, timezone=calendar.timezone)
+    prices = PriceArray.from_bars(bars, timezone=calendar.zone)
     steps = generated_steps(calendar, [asof], horizons, FIVE)
     assert steps == 2 * 78
     plan = plan_windows(prices, calendar, [asof], lookback=lookback, steps=steps, seed=0)
@@ -118,7 +118,7 @@ def test_nothing_after_the_asof_matters(calendar):
     )
     plans = [
         plan_windows(
-            PriceArray.from_bars(b, timezone=calendar.timezone),
+            PriceArray.from_bars(b, timezone=calendar.zone),
             calendar,
             [asof],
             lookback=60,
@@ -136,7 +136,7 @@ def test_missing_bars_are_counted_by_the_grid(calendar):
     bars = five_minute_bars(calendar, *WEEK)
     asof = date(2024, 12, 3)
     hole = (pl.col("ticker") == "AAA") & (pl.col("date") == asof) & (pl.col("ts").dt.hour() == 16)
-    prices = PriceArray.from_bars(bars.filter(~hole), timezone=calendar.timezone)
+    prices = PriceArray.from_bars(bars.filter(~hole), timezone=calendar.zone)
     plan = plan_windows(prices, calendar, [asof], lookback=100, steps=1, seed=0)
     found = dict(plan.windows.select("ticker", "reason").iter_rows())
     assert found == {"AAA": "too many missing sessions in lookback", "BBB": None}
@@ -173,6 +173,6 @@ def test_utc_and_exchange_time_are_told_apart(calendar):
     bars = five_minute_bars(calendar, *WEEK).filter(ticker="AAA").head(1)
     bars = pl.concat([bars, bars.with_columns(pl.col("ts") + timedelta(minutes=5))])
     assert bars["ts"][0] == datetime(2024, 11, 25, 14, 30, tzinfo=UTC)
-    local = PriceArray.from_bars(bars, timezone=calendar.timezone)
+    local = PriceArray.from_bars(bars, timezone=calendar.zone)
     assert str(local.stamps[0])[:16] == "2024-11-25T09:30"
     assert str(PriceArray.from_bars(bars).stamps[0])[:16] == "2024-11-25T14:30"
