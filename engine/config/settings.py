@@ -142,8 +142,17 @@ class ScoringSettings(Section):
     cpus_per_actor: PositiveInt = 1
     gpus_per_actor: NonNegative = 0.0
     timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    start_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     max_retries: Annotated[int, Field(ge=0)] = 2
     ray_address: str | None = None
+    shards: str | None = None
+    cache: str | None = None
+    cache_gb: NonNegative = 10.0
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off(cls, cache: Any) -> Any:
+        return "off" if cache is False else cache  # YAML reads a bare off as false
 
     @field_validator("horizons")
     @classmethod
