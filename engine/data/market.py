@@ -1,7 +1,7 @@
 """The bars of one run: candidates, benchmark, volatility index, and every row left out.
 
-1. `open_source` names the source; its `load` reads the rows asked for.
-2. `rules.partition` splits rows into kept and quarantined; `contract.complete` fills volume.
+1. `open_source` names the source; its `fetch` reads the rows asked for.
+2. `sessions.judge` splits rows into kept and quarantined; `contract.complete` fills volume.
 3. Benchmark and volatility index are taken from the source's series or from its tickers.
 4. What the settings ask for and the source lacks is an error that names the nearest (`request`).
 """
@@ -17,9 +17,10 @@ from functools import cached_property
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.contract import BARS, PRICES, complete
+from engine.data.contract import BARS, INTRADAY, PRICES, complete
 from engine.data.request import DataRequest, check_names, nothing_found, nothing_kept, wanted
-from engine.data.rules import QUARANTINE, partition
+from engine.data.rules import QUARANTINE
+from engine.data.sessions import judge
 from engine.data.sources import SourceData, open_source
 from engine.errors import UsageError
 
@@ -34,9 +35,12 @@ class Market:
     ----------
     bars
         Candidates only: date, ticker, open, high, low, close, volume, amount, adj_factor, f64 as
-        recorded, unique and sorted by (ticker, date).
+        recorded, unique and sorted by (ticker, date). Intraday bars begin with a column `ts`,
+        the start of the bar in UTC (Datetime[us, UTC]), beside `date`, their session; they are
+        unique and sorted by (ticker, ts).
     benchmark
-        date, open, close, adjusted and sorted by date; None without a benchmark.
+        date, open, close, adjusted and sorted by date; None without a benchmark. With `ts` first
+        and sorted by it where the benchmark's bars are intraday.
     volatility_index
         date, close, sorted by date; None without one.
     calendar
@@ -46,7 +50,11 @@ class Market:
     drops
         Counts of rows left out or mended, by reason.
     data_hash
-        SHA-256 over the content of bars, benchmark and volatility index.
+        SHA-256 over the content of bars, benchmark, volatility index and members.
+    members
+        ticker, from, to: when a ticker belongs to the universe, both ends inclusive, null `to`
+        for still; None: whenever it has a bar. A ticker outside its time has bars, so that its
+        windows have their history, and is no candidate.
     """
 
     bars: pl.DataFrame
@@ -56,6 +64,7 @@ class Market:
     quarantine: pl.DataFrame
     drops: dict[str, int]
     data_hash: str
+    members: pl.DataFrame | None = None
 
     @cached_property
     def tickers(self) -> list[str]:
@@ -67,6 +76,11 @@ class Market:
         """The last date of the bars; a label that needs a later one is not mature."""
         return self.bars["date"].max()  # type: ignore[return-value]
 
+    @property
+    def intraday(self) -> bool:
+        """Whether the bars are shorter than a session and have a `ts`."""
+        return "ts" in self.bars.columns
+
     def adjusted(self) -> pl.DataFrame:
         """date, ticker, open, high, low, close, volume, amount with prices times adj_factor.
 
@@ -76,6 +90,7 @@ class Market:
         """
         factor = pl.col("adj_factor")
         return self.bars.select(
+            *(["ts"] if self.intraday else []),
             "date",
             "ticker",
             *(pl.col(name) * factor for name in PRICES),
@@ -99,13 +114,15 @@ def load_market(data: DataRequest) -> Market:
     calendar = TradingCalendar(data.calendar)
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
-    source = open_source(data.source, data.path)
-    loaded = source.load(tickers=wanted(data), start=data.start, end=data.end)
+    source = open_source(data.source, data.path, zone=calendar.zone)
+    loaded = source.fetch(wanted(data), data.start, data.end)
     if loaded.bars.is_empty():
         raise UsageError(nothing_found(source, data))
     check_names(data, source, loaded)
 
-    kept, quarantined = partition(loaded.bars, calendar)
+    kept, quarantined = judge(loaded.bars, calendar)
+    if "ts" in kept.columns:  # a source reads whole days about the limits of intraday bars
+        kept, quarantined = (_limited(rows, data) for rows in (kept, quarantined))
     if kept.is_empty():
         raise UsageError(nothing_kept(source, quarantined))
     kept, volume_missing = complete(kept.drop("source"))
@@ -119,8 +136,7 @@ def load_market(data: DataRequest) -> Market:
             f"{source.name}: no candidate besides the benchmark and volatility index has usable "
             "bars between data.start and data.end"
         )
-    benchmark = None if benchmark is None else benchmark.select("date", "open", "close")
-    volatility = None if volatility is None else volatility.select("date", "close")
+    volatility = None if volatility is None else volatility.drop("open")
     quarantine = pl.concat([quarantined, lost_b, lost_v])
     return Market(
         bars=bars,
@@ -139,7 +155,7 @@ def _candidates(bars: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
     else:
         indices = [name for name in (data.benchmark, data.volatility_index) if name is not None]
         bars = bars.filter(~pl.col("ticker").is_in(indices)) if indices else bars
-    return bars.select(BARS.names())
+    return bars.select((INTRADAY if "ts" in bars.columns else BARS).names())
 
 
 def _index(
@@ -153,13 +169,22 @@ def _index(
     if name is None:
         return None, lost
     if name in loaded.series:
-        rows, lost = partition(loaded.series[name], calendar)
+        rows, lost = judge(loaded.series[name], calendar)
     else:
         rows = kept.filter(pl.col("ticker") == name)
     if rows.is_empty():
         raise UsageError(f"{key}: {name!r} has no usable bar between data.start and data.end")
     factor = pl.col("adj_factor")
-    return rows.select("date", pl.col("open") * factor, pl.col("close") * factor), lost
+    time = [name for name in ("ts", "date") if name in rows.columns]
+    return rows.select(*time, pl.col("open") * factor, pl.col("close") * factor), lost
+
+
+def _limited(rows: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
+    """Rows of the sessions asked for, and those without a readable date."""
+    day = pl.col("date")
+    if data.start is not None:
+        rows = rows.filter((day >= data.start) | day.is_null())
+    return rows if data.end is None else rows.filter((day <= data.end) | day.is_null())
 
 
 def _drops(

@@ -25,6 +25,8 @@ from rich.console import Console
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
+from engine.errors import UsageError
+from engine.scoring.bar_grid import generated_steps
 from engine.scoring.cache import open_cache
 from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
@@ -79,10 +81,16 @@ def score_market(
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
 
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
-    what was committed until then is kept.
+    what was committed until then is kept. Raises UsageError for horizons beyond the model.
     """
-    steps = max(scoring.horizons)
-    prices = PriceArray.from_bars(bars)
+    prices = PriceArray.from_bars(bars, timezone=calendar.zone)
+    steps = generated_steps(calendar, asofs, scoring.horizons, prices.interval)
+    context = getattr(spec, "max_context", None)
+    if context is not None and steps > context:
+        raise UsageError(
+            f"scoring.horizons: {max(scoring.horizons)} sessions are {steps} bars, more than the "
+            f"model's context of {context}"
+        )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     halvings = 0
     while True:
@@ -171,9 +179,8 @@ class _Job:
     def _read(self, store: ShardStore, names: Collection[str]) -> Stored:
         """Only the steps and the form that are asked for: a shard holds every step of both."""
         columns = [f"{self.scoring.score}_{name}" for name in MEASURES]
-        return store.read(
-            names, columns=[*columns, "last_close", "n_paths"], steps=self.scoring.horizons
-        )
+        steps = self.plan.horizon_steps(self.scoring.horizons)["step"].unique().to_list()
+        return store.read(names, columns=[*columns, "last_close", "n_paths"], steps=steps)
 
     def _compute(self, missing: pl.DataFrame, store: ShardStore, console: Console) -> Outcome:
         scoring, prices = self.scoring, self.prices
@@ -192,7 +199,7 @@ class _Job:
             ray_cluster(
                 scoring.ray_address,
                 cpus=(actors or 1) * scoring.cpus_per_actor,
-                object_bytes=prices.values.nbytes + prices.factor.nbytes + prices.dates.nbytes,
+                object_bytes=prices.nbytes,
             ),
         ):
             if private and not cluster_slots(scoring.cpus_per_actor, scoring.gpus_per_actor):

@@ -12,8 +12,10 @@ from engine.errors import UsageError
 __all__ = ["EmbeddedSource", "FileSource", "Source", "SourceData", "open_source"]
 
 
-def open_source(kind: str, path: Path | str | None = None) -> Source:
+def open_source(kind: str, path: Path | str | None = None, *, zone: str = "UTC") -> Source:
     """The source named by `data.source`, reading `data.path` where it needs one.
+
+    `zone` is of the times of intraday bars that are written without one.
 
     Raises
     ------
@@ -26,5 +28,5 @@ def open_source(kind: str, path: Path | str | None = None) -> Source:
         case "parquet" | "csv":
             if path is None:
                 raise UsageError(f"data.path is required with data.source {kind}")
-            return FileSource(path, "parquet" if kind == "parquet" else "csv")
+            return FileSource(path, "parquet" if kind == "parquet" else "csv", zone=zone)
     raise UsageError(f"data.source: unknown source {kind!r}; use embedded, parquet or csv")

@@ -30,21 +30,21 @@ class FileSource:
         The path does not exist, or the folder holds no such file.
     """
 
-    def __init__(self, path: Path | str, kind: Kind) -> None:
+    def __init__(self, path: Path | str, kind: Kind, *, zone: str = "UTC") -> None:
         self.name = str(path)
         self._kind = kind
+        self._zone = zone
         self._files = _files(Path(path), kind)
 
-    def load(
+    def fetch(
         self,
-        *,
         tickers: Collection[str] | None = None,
         start: date | None = None,
         end: date | None = None,
     ) -> SourceData:
         """Rows of every file; of a Parquet file only what `tickers`, `start` and `end` ask for."""
         frames = [within(rows, tickers=tickers, start=start, end=end) for rows in self._scan()]
-        return SourceData(bars=self._collect(pl.concat(frames)))
+        return SourceData(bars=self._collect(_together(frames, self.name)))
 
     def tickers(self) -> list[str]:
         """Every ticker of the files, sorted."""
@@ -61,7 +61,7 @@ class FileSource:
 
     def _scan(self) -> list[pl.LazyFrame]:
         return [
-            conform(_open(file, self._kind), source=str(file), ticker=_stem(file))
+            conform(_open(file, self._kind), source=str(file), ticker=_stem(file), zone=self._zone)
             for file in self._files
         ]
 
@@ -70,6 +70,12 @@ class FileSource:
             return rows.collect()
         except (pl.exceptions.PolarsError, OSError) as error:
             raise UsageError(f"{self.name}: {_unreadable(self._kind, error)}") from error
+
+
+def _together(frames: list[pl.LazyFrame], name: str) -> pl.LazyFrame:
+    if len({"ts" in frame.collect_schema() for frame in frames}) > 1:
+        raise UsageError(f"{name}: some files hold daily bars and some intraday (column `ts`)")
+    return pl.concat(frames)
 
 
 def _files(path: Path, kind: Kind) -> list[Path]:
