@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -38,7 +38,7 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
-from engine.decisions import decision_dates, next_rebalance, rebalance_dates
+from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
@@ -46,6 +46,7 @@ from engine.files import write_frame
 from engine.results import manifest_content, metrics_content, report_frames
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.sanity import check_scores
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
@@ -140,6 +141,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             metrics = metrics_content(
                 settings, market, training, scored, panel, judged, before, baseline
             )
+            metrics["sanity"] = check_scores(scored.scores, settings.evaluation.sanity)
             manifest = manifest_content(
                 settings, market, training, scored, metrics["drops"], clock.seconds, baseline
             )
@@ -174,8 +176,16 @@ def _prepare(settings: Settings) -> _Prepared:
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
-    market = load_market(settings.data)
+    market = _at_most(load_market(settings.data), settings.data.max_tickers)
     return _Prepared(market, strategy, costs, rules, training, spec)
+
+
+def _at_most(market: Market, tickers: int | None) -> Market:
+    """The market of its first tickers by name: a choice that knows no future."""
+    if tickers is None or len(market.tickers) <= tickers:
+        return market
+    kept = market.bars.filter(pl.col("ticker").is_in(market.tickers[:tickers]))
+    return replace(market, bars=kept)
 
 
 def _no_scores(settings: Settings) -> pl.DataFrame:
@@ -210,10 +220,18 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         rebalance=scoring.rebalance,
         lookback=scoring.lookback,
     )
+    longest = max(scoring.horizons)
     try:
-        market.calendar.offset(asofs[-1], max(scoring.horizons))
+        market.calendar.offset(asofs[-1], longest)
     except UsageError as error:
         raise UsageError(f"scoring.horizons: {error}") from None
+    asofs = latest_dates(
+        asofs,
+        settings.evaluation.max_dates,
+        market.calendar,
+        last=market.last_session,
+        horizon=longest,
+    )
     if prepared.spec is None:
         return _score_lightgbm(prepared, settings, asofs, folder, console)
     return score_market(

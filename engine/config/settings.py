@@ -22,6 +22,7 @@ __all__ = [
     "ModelSettings",
     "RunSettings",
     "SamplingSettings",
+    "SanitySettings",
     "ScoringSettings",
     "Settings",
     "StrategySettings",
@@ -82,6 +83,7 @@ class DataSettings(Section):
     add_latest: bool | None = None
     latest: LatestSettings = LatestSettings()
     universe: list[str] | None = None
+    max_tickers: PositiveInt | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
     start: date | None = None
@@ -148,8 +150,17 @@ class ScoringSettings(Section):
     cpus_per_actor: PositiveInt = 1
     gpus_per_actor: NonNegative = 0.0
     timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    start_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     max_retries: Annotated[int, Field(ge=0)] = 2
     ray_address: str | None = None
+    shards: str | None = None
+    cache: str | None = None
+    cache_gb: NonNegative = 10.0
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off(cls, cache: Any) -> Any:
+        return "off" if cache is False else cache  # YAML reads a bare off as false
 
     @field_validator("horizons")
     @classmethod
@@ -183,17 +194,27 @@ class CostSettings(Section):
     aum: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
 
 
+class SanitySettings(Section):
+    """When scores are too strange to be forecasts: a warning, never a verdict."""
+
+    max_move: Annotated[float, Field(gt=0)] = 0.25
+    min_dispersion: NonNegative = 1e-5
+    max_one_sign: Annotated[float, Field(gt=0.5, le=1)] = 0.95
+
+
 class EvaluationSettings(Section):
     """Which decision dates are judged, and by which rules."""
 
     start: date | None = None
     end: date | None = None
+    max_dates: PositiveInt | None = None
     folds: Literal["monthly"] = "monthly"
     embargo_sessions: Annotated[int, Field(ge=0)] | None = None
     min_cross_section: Annotated[int, Field(ge=2)] = 10
     top_k: PositiveInt = 10
     trials: PositiveInt = 1
     gates: Path = Path("gates.yaml")
+    sanity: SanitySettings = SanitySettings()
 
     @model_validator(mode="after")
     def _ordered(self) -> EvaluationSettings:

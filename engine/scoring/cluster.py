@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-__all__ = ["ray_cluster"]
+__all__ = ["cluster_slots", "is_private", "ray_cluster"]
 
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
@@ -47,3 +48,31 @@ def ray_cluster(address: str | None, *, cpus: int, object_bytes: int) -> Iterato
         yield
     finally:
         ray.shutdown()
+
+
+def is_private(address: str | None) -> bool:
+    """Whether `ray_cluster` would start a cluster of this process's own."""
+    if address or os.environ.get("RAY_ADDRESS"):
+        return False
+    ray = sys.modules.get("ray")
+    return ray is None or not ray.is_initialized()
+
+
+def cluster_slots(cpus: int, gpus: float) -> int:
+    """Actors with this many cores and GPUs for which the nodes now alive have room.
+
+    What other jobs hold is not taken off: their actors end, ours wait in line.
+    """
+    import ray
+
+    return sum(_node_slots(node["Resources"], cpus, gpus) for node in ray.nodes() if node["Alive"])
+
+
+def _node_slots(resources: Mapping[str, float], cpus: int, gpus: float) -> int:
+    by_cpu = int(resources.get("CPU", 0) // cpus)
+    if not gpus:
+        return by_cpu
+    devices = int(resources.get("GPU", 0))
+    # Shares of a GPU do not add up across devices: 0.4 fits twice into each.
+    by_gpu = devices * int(1 / gpus + 1e-9) if gpus <= 1 else int(devices // gpus)
+    return min(by_cpu, by_gpu)

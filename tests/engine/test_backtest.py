@@ -418,3 +418,27 @@ def test_a_folder_that_cannot_be_written_is_named(backtest, tmp_path):
     code, _, said = backtest()
     assert code == 2
     assert "cannot be written" in said
+
+
+def test_a_preset_limits_dates_and_tickers_and_checks_the_scores(backtest):
+    code, folder, said = backtest("--config", "micro.yaml", "--data.max_tickers", "6")
+    assert code == 0
+    scores = pl.read_parquet(folder / "scores.parquet")
+    assert scores["ticker"].unique().sort().to_list() == TICKERS[:6]
+    # The bars end on 2019-03-29: a 20-session label of February's last session is mature there.
+    assert scores["asof"].unique().sort().to_list() == [
+        date(2018, 12, 31), date(2019, 1, 31), date(2019, 2, 28),
+    ]  # fmt: skip
+    sanity = read(folder, "metrics.json")["sanity"]
+    assert sanity["passed"]
+    assert sanity["horizons"]["20"]["n_scores"] == 18
+    assert sanity["horizons"]["20"]["highest"] == scores["score"].max()
+    assert "scores, horizon 20" in said
+
+
+def test_scores_that_cannot_be_forecasts_are_warned_of(backtest):
+    code, folder, said = backtest("--model.name", "persistence", "--evaluation.max_dates", "3")
+    assert code == 0
+    assert not read(folder, "metrics.json")["sanity"]["passed"]
+    assert "scores look wrong" in said
+    assert "dispersion: 3 of 3 dates give every ticker one score" in said

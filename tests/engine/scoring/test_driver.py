@@ -85,6 +85,7 @@ def score(bars, calendar, tmp_path):
                 "sampling": {"paths": 4},
                 "actors": 2,
                 "max_retries": 1,
+                "cache": "off",
                 **settings,
             }
         )
