@@ -6,7 +6,7 @@ import polars as pl
 
 from .ic import judged_rows
 
-__all__ = ["quantile_returns"]
+__all__ = ["monotonicity", "quantile_returns"]
 
 
 def quantile_returns(
@@ -38,3 +38,16 @@ def quantile_returns(
         .agg(mean_label=pl.col("label").mean(), n=pl.col("n").sum().cast(pl.Int64))
         .sort("horizon", "quantile")
     )
+
+
+def monotonicity(quantiles: pl.DataFrame) -> float | None:
+    """Spearman correlation of quantile number and mean label: 1 when each beats the one below.
+
+    Takes the rows of one horizon of :func:`quantile_returns`; None below three quantiles or where
+    they do not differ.
+    """
+    means = quantiles.sort("quantile")["mean_label"]
+    if means.len() < 3 or means.n_unique() < 2:
+        return None
+    ranks = pl.DataFrame({"place": quantiles["quantile"].sort(), "rank": means.rank("average")})
+    return float(ranks.select(pl.corr("place", "rank")).item())

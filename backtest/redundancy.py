@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import polars as pl
 
 from .ic import information_coefficient
 
-__all__ = ["factor_correlation"]
+__all__ = ["factor_correlation", "redundancy_table"]
 
 
 def factor_correlation(
@@ -24,3 +27,27 @@ def factor_correlation(
         .filter(pl.col("status") == "judged")
         .select("asof", "horizon", "n", correlation="rank_ic")
     )
+
+
+def redundancy_table(
+    panel: pl.DataFrame, judged: pl.DataFrame, *, factors: Sequence[str], min_cross_section: int
+) -> dict[str, dict[str, Any]]:
+    """Median over the judged dates of the Spearman correlation between score and each factor.
+
+    Returns {factor: {"20": median}}; factors that the panel lacks are left out, None where no date
+    has one.
+    """
+    rows = panel.join(judged.select("asof", "horizon"), on=["asof", "horizon"], how="semi")
+    horizons = sorted(panel["horizon"].unique().to_list())
+    found: dict[str, dict[str, Any]] = {}
+    for factor in factors:
+        if factor not in panel.columns:
+            continue
+        medians = dict(
+            factor_correlation(rows, judged, factor=factor, min_cross_section=min_cross_section)
+            .group_by("horizon")
+            .agg(pl.col("correlation").median())
+            .iter_rows()
+        )
+        found[factor] = {str(horizon): medians.get(horizon) for horizon in horizons}
+    return found
