@@ -41,16 +41,16 @@ def neutralised(
     """Residual of the score's rank on the factors' ranks, over each cross-section.
 
     Ordinary least squares with an intercept, or one intercept a sector, of ranks (average for
-    ties), so that no outlier of a factor decides. Takes asof, horizon, score and the columns named;
-    names that lack a factor (or the sector) are left out. Returns the rows kept, sorted by
-    (asof, horizon), with the column ``neutral``; it is NaN where there are no more names than
-    coefficients.
+    ties), so that no outlier of a factor decides. Takes asof, horizon, ticker, score and the
+    columns named; names that lack a factor (or the sector) are left out. Returns the rows kept,
+    sorted by (asof, horizon, ticker), with the column ``neutral``; it is NaN where there are no
+    more names than coefficients.
     """
     keys = ["asof", "horizon"]
     known = [pl.col(name).is_finite() for name in factors]
     if sector is not None:
         known.append(pl.col(sector).is_not_null())
-    kept = rows.filter(*known).sort(keys)
+    kept = rows.filter(*known).sort(*keys, "ticker")
     ranks = kept.select(
         (pl.col(name).rank("average").over(keys) / pl.len().over(keys)).alias(name)
         for name in ("score", *factors)

@@ -63,11 +63,14 @@ def forecast_quality(panel: pl.DataFrame) -> dict[str, dict[str, Any]]:
         ]
     if "n_paths" in panel.columns:
         asked.append(pl.col("n_paths").median().alias("n_paths_median"))
-    found = rows.group_by("horizon").agg(asked).sort("horizon")
+    found = [
+        {"horizon": horizon, **part.select(asked).row(0, named=True)}
+        for (horizon,), part in rows.sort("horizon").group_by("horizon", maintain_order=True)
+    ]
     missing = dict.fromkeys(["coverage_90", "crps_three_quantiles", "crps_persistence"])
     return {
         str(row.pop("horizon")): {**missing, **row, "mae_ratio": _ratio(row)}
-        for row in found.to_dicts()
+        for row in found
     }
 
 

@@ -32,6 +32,7 @@ from engine.errors import UsageError
 from engine.features.factors import compute_features
 from engine.features.panel import build_panel
 from engine.files import write_frame
+from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import ForecasterSpec
@@ -113,6 +114,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             weights = _weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("judging"):
             judged, before = _judge_both(prepared, settings, panel, weights, schedule)
+            _count_trials(settings, market, scored, judged)
             gates = evaluate_gates(judged, rules=prepared.rules, training_period=training.kind)
             metrics = metrics_content(settings, market, training, scored, panel, judged, before)
             manifest = manifest_content(
@@ -254,10 +256,39 @@ def _judge(
         benchmark=market.benchmark,
         baselines=momentum,
         redundancy_factor=REDUNDANCY_FACTOR,
+        factors=settings.features,
+        price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,
         seed=settings.run.seed,
     )
+
+
+def _count_trials(settings: Settings, market: Market, scored: Scored, judged: Judgement) -> None:
+    """Record the run in the trial registry and put the deflated Sharpe beside the Sharpe."""
+    if judged.first_asof is None or judged.last_asof is None or judged.returns.is_empty():
+        return
+    scoring = settings.scoring
+    schedule = {"rebalance": scoring.rebalance, "score": scoring.score}
+    trial = Trial(
+        data_hash=market.data_hash,
+        scores=scored.fingerprint or scores_hash(scored.scores),
+        strategy=settings.strategy.model_dump() | schedule | {"horizons": scoring.horizons},
+        costs=settings.costs.model_dump(),
+        run=settings.run.name,
+        first_asof=judged.first_asof,
+        last_asof=judged.last_asof,
+        returns=judged.returns.select("date", "net"),
+    )
+    count = record_trials(settings.run.dir, [trial])
+    judged.metrics["portfolio"] |= deflated(
+        judged.returns,
+        count,
+        at_least=settings.evaluation.trials,
+        periods_per_year=market.calendar.periods_per_year,
+    )
+    if count.problem:
+        judged.metrics["portfolio"]["trials_problem"] = count.problem
 
 
 def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:
