@@ -41,7 +41,7 @@ from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from strategies import Strategy, build_strategy
 
-__all__ = ["Backtest", "run_backtest"]
+__all__ = ["REDUNDANCY_FACTOR", "SCORE_COLUMNS", "Backtest", "run_backtest", "target_weights"]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
@@ -111,7 +111,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 trained_until=training.until,
             )
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
-            weights = _weights(prepared.strategy, panel, settings.features, schedule)
+            weights = target_weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("judging"):
             judged, before = _judge_both(prepared, settings, panel, weights, schedule)
             _count_trials(settings, market, scored, judged)
@@ -201,9 +201,10 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
     )
 
 
-def _weights(
+def target_weights(
     strategy: Strategy, panel: pl.DataFrame, features: Sequence[str], schedule: Sequence[date]
 ) -> pl.DataFrame:
+    """Weights at the dates of `schedule` from the panel's scores and features, of nothing else."""
     frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
     return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
 
