@@ -10,6 +10,7 @@ import polars as pl
 
 from .capacity import capacity, capacity_curve, cost_overlay
 from .costs import Costs
+from .cross_sections import CrossSections
 from .net_excess import hit_rate
 from .neutral import neutral_rank_ic
 from .quality import forecast_quality
@@ -20,7 +21,7 @@ __all__ = ["descriptive"]
 
 
 def descriptive(
-    panel: pl.DataFrame,
+    sections: CrossSections,
     judged: pl.DataFrame,
     members: pl.DataFrame,
     quantiles: pl.DataFrame,
@@ -45,18 +46,18 @@ def descriptive(
     members, quantiles
         :func:`backtest.net_excess.top_members`, :func:`backtest.quantiles.quantile_returns`.
     """
-    free_of = [name for name in neutral_factors if name in panel.columns]
-    sector = sector if sector in panel.columns else None
+    free_of = [name for name in neutral_factors if name in sections.columns]
+    sector = sector if sector in sections.columns else None
     neutral = (
         neutral_rank_ic(
-            panel, judged, factors=free_of, sector=sector, min_cross_section=min_cross_section
+            sections, judged, factors=free_of, sector=sector, min_cross_section=min_cross_section
         )
         if free_of or sector
         else None
     )
-    quality = forecast_quality(panel) if price_forecasts else {}
+    quality = forecast_quality(sections.frame) if price_forecasts else {}
     found = {}
-    for horizon in sorted(panel["horizon"].unique().to_list()):
+    for horizon in sections.keys["horizon"].unique().sort().to_list():
         of_horizon = pl.col("horizon") == horizon
         top = members.filter(of_horizon)
         entered = (

@@ -19,8 +19,9 @@ import numpy as np
 import polars as pl
 
 from .baselines import factor_baselines
-from .churn import churn
+from .churn import churn, churn_of, rank_top
 from .costs import Costs
+from .cross_sections import CrossSections
 from .decay import decay_table
 from .descriptive import descriptive
 from .gate_rules import GateRules
@@ -138,13 +139,15 @@ def judge(
         Of the bootstrap.
     """
     scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())
-    all_dates = rank_ic_frame(panel, min_cross_section=min_cross_section)
+    sections = CrossSections(panel)
+    all_dates = rank_ic_frame(sections, min_cross_section=min_cross_section)
     judged = all_dates.filter(pl.col("status") == "judged")
     held = panel if rebalances is None else panel.filter(pl.col("asof").is_in(list(rebalances)))
-    members = top_members(held, prices, judged, sessions=sessions, top_k=top_k)
+    ranked = rank_top(held, top_k=top_k)
+    members = top_members(held, prices, judged, sessions=sessions, top_k=top_k, ranked=ranked)
     excess = excess_after_costs(members, costs=costs)
-    replaced = churn(held, top_k=top_k)
-    correlation = _redundancy(panel, judged, redundancy_factor, min_cross_section)
+    replaced = churn_of(ranked)
+    correlation = _redundancy(sections, judged, redundancy_factor, min_cross_section)
     horizons = sorted(panel["horizon"].unique().to_list())
     summaries = {
         str(horizon): horizon_metrics(
@@ -159,9 +162,9 @@ def judge(
         )
         for horizon in horizons
     }
-    quantiles = quantile_returns(panel, judged)
+    quantiles = quantile_returns(sections, judged)
     beside = descriptive(
-        panel,
+        sections,
         judged,
         members,
         quantiles,
@@ -182,7 +185,7 @@ def judge(
             {
                 "horizons": summaries,
                 "churn": _churn_summary(replaced, horizons)
-                | {"daily_median": _daily_churn(panel, sessions, top_k=top_k)},
+                | {"daily_median": _daily_churn(panel, replaced, sessions, top_k=top_k)},
                 "cost_survival": {key: value["cost_survival"] for key, value in summaries.items()},
                 "breakeven_bps": longest.get("breakeven_bps"),
                 "portfolio": _portfolio_metrics(result, returns, strategy, periods_per_year),
@@ -194,14 +197,14 @@ def judge(
                     min_names=rules.regimes.min_names,
                 ),
                 "baselines": factor_baselines(
-                    panel,
+                    sections,
                     judged,
                     factors=baselines,
                     sessions=sessions,
                     min_cross_section=min_cross_section,
                 ),
                 "redundancy": redundancy_table(
-                    panel, judged, factors=factors, min_cross_section=min_cross_section
+                    sections, judged, factors=factors, min_cross_section=min_cross_section
                 ),
                 "decay": decay_table(judged, sessions=sessions),
                 "starts": start_sensitivity(
@@ -244,11 +247,11 @@ def json_ready(value: Any) -> Any:
 
 
 def _redundancy(
-    panel: pl.DataFrame, judged: pl.DataFrame, factor: str, min_cross_section: int
+    sections: CrossSections, judged: pl.DataFrame, factor: str, min_cross_section: int
 ) -> pl.DataFrame:
-    if factor not in panel.columns:
+    if factor not in sections.columns:
         return judged.clear().select("asof", "horizon", "n", correlation="rank_ic")
-    return factor_correlation(panel, judged, factor=factor, min_cross_section=min_cross_section)
+    return factor_correlation(sections, judged, factor=factor, min_cross_section=min_cross_section)
 
 
 def _churn_summary(replaced: pl.DataFrame, horizons: list[int]) -> dict[str, Any]:
@@ -261,13 +264,18 @@ def _churn_summary(replaced: pl.DataFrame, horizons: list[int]) -> dict[str, Any
     }
 
 
-def _daily_churn(panel: pl.DataFrame, sessions: Sequence[date], *, top_k: int) -> float | None:
+def _daily_churn(
+    panel: pl.DataFrame, replaced: pl.DataFrame, sessions: Sequence[date], *, top_k: int
+) -> float | None:
     """Median churn from session to session, longest horizon; None without daily scores."""
-    longest = panel.filter(pl.col("horizon") == pl.col("horizon").max())
-    replaced = churn(longest, top_k=top_k)
-    dates = replaced["asof"].to_list()
-    if len(dates) < 2 or session_spacing(dates, sessions) > 1:
+    dates = panel["asof"].unique().sort()
+    if dates.len() < 2 or session_spacing(dates.to_list(), sessions) > 1:
         return None
+    longest = pl.col("horizon") == pl.col("horizon").max()
+    if replaced["asof"].n_unique() == dates.len():
+        replaced = replaced.filter(longest)
+    else:
+        replaced = churn(panel.filter(longest), top_k=top_k)
     median = replaced["churn"].median()
     return median if isinstance(median, float) else None
 

@@ -43,6 +43,7 @@ def top_members(
     *,
     sessions: Sequence[date],
     top_k: int,
+    ranked: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The Top-K of every judged date, who entered it, and how much of each name trades.
 
@@ -59,6 +60,8 @@ def top_members(
         asof, horizon of the dates to judge (those with a RankIC).
     sessions
         All sessions, ascending; they measure h.
+    ranked
+        :func:`backtest.churn.rank_top` of the panel, where it is known already.
 
     Returns
     -------
@@ -66,7 +69,7 @@ def top_members(
         asof, horizon, ticker, k, kept, label, fold, adv: mean value traded over 20 sessions, NaN
         where it is not known.
     """
-    ranked = rank_top(panel, top_k=top_k)
+    ranked = rank_top(panel, top_k=top_k) if ranked is None else ranked
     members = (
         top_membership(ranked, _ended_positions(ranked, sessions))
         .join(judged.select("asof", "horizon"), on=["asof", "horizon"], how="semi")

@@ -8,15 +8,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .ic import information_coefficient, judged_rows
+from .cross_sections import CrossSections, average_ranks, row_correlation
+from .ic import correlation_frame
 
 __all__ = ["neutral_rank_ic", "neutralised"]
 
 Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 
 def neutral_rank_ic(
-    panel: pl.DataFrame,
+    panel: pl.DataFrame | CrossSections,
     judged: pl.DataFrame,
     *,
     factors: Sequence[str],
@@ -27,57 +29,59 @@ def neutral_rank_ic(
 
     Returns the frame of :func:`backtest.ic.information_coefficient`, judged dates only.
     """
-    keys = ["asof", "horizon"]
-    rows = judged_rows(panel).join(judged.select(keys), on=keys, how="semi")
-    residual = neutralised(rows, factors=factors, sector=sector)
-    return information_coefficient(
-        residual, min_cross_section=min_cross_section, score="neutral"
-    ).filter(pl.col("status") == "judged")
+    sections = CrossSections.of(panel)
+    residual, mask = neutralised(sections, factors=factors, sector=sector)
+    label = sections.column("label")
+    rank_ic = row_correlation(average_ranks(residual), sections.ranks("label", mask), mask)
+    ic = row_correlation(residual, label, mask)
+    return (
+        correlation_frame(
+            sections, mask, rank_ic=rank_ic, ic=ic, min_cross_section=min_cross_section
+        )
+        .filter(pl.col("status") == "judged")
+        .join(judged, on=["asof", "horizon"], how="semi", maintain_order="left")
+    )
 
 
 def neutralised(
-    rows: pl.DataFrame, *, factors: Sequence[str], sector: str | None = None
-) -> pl.DataFrame:
+    sections: CrossSections, *, factors: Sequence[str], sector: str | None = None
+) -> tuple[Floats, Mask]:
     """Residual of the score's rank on the factors' ranks, over each cross-section.
 
     Ordinary least squares with an intercept, or one intercept a sector, of ranks (average for
-    ties), so that no outlier of a factor decides. Takes asof, horizon, ticker, score and the
-    columns named; names that lack a factor (or the sector) are left out. Returns the rows kept,
-    sorted by (asof, horizon, ticker), with the column ``neutral``; it is NaN where there are no
-    more names than coefficients.
+    ties), so that no outlier of a factor decides. Names that lack a factor (or the sector) are left
+    out. Returns (G, M) residuals, NaN in cells that are left out and in cross-sections with no more
+    names than coefficients, and the cells kept.
     """
-    keys = ["asof", "horizon"]
-    known = [pl.col(name).is_finite() for name in factors]
+    mask = sections.known("score", "label", *factors)
+    groups = [mask]
     if sector is not None:
-        known.append(pl.col(sector).is_not_null())
-    kept = rows.filter(*known).sort(*keys, "ticker")
-    ranks = kept.select(
-        (pl.col(name).rank("average").over(keys) / pl.len().over(keys)).alias(name)
-        for name in ("score", *factors)
-    ).to_numpy()
-    groups = np.zeros(kept.height, dtype=np.int64)
-    if sector is not None:
-        groups = kept[sector].cast(pl.String).cast(pl.Categorical).to_physical().to_numpy()
-    sizes = kept.group_by(keys, maintain_order=True).len()["len"].to_numpy()
-    ends = np.cumsum(sizes)
-    found = np.full(kept.height, np.nan)
-    for start, end in zip(ends - sizes, ends, strict=True):
-        found[start:end] = _residual(ranks[start:end], groups[start:end])
-    return kept.with_columns(neutral=pl.Series(found, dtype=pl.Float64))
-
-
-def _residual(ranks: Floats, groups: NDArray[np.int64]) -> Floats:
-    names, inverse = np.unique(groups, return_inverse=True)
-    if len(ranks) <= len(names) + ranks.shape[1] - 1:
-        return np.full(len(ranks), np.nan)
-    # Demeaning by group is the regression on one intercept a group.
-    counts = np.bincount(inverse)
-    centred = np.column_stack(
-        [column - (np.bincount(inverse, column) / counts)[inverse] for column in ranks.T]
-    )
-    y, x = centred[:, 0], centred[:, 1:]
-    fitted = x @ np.linalg.lstsq(x.T @ x, x.T @ y, rcond=1e-12)[0]
-    residual = y - fitted
+        codes = sections.codes(sector)
+        mask &= codes >= 0
+        groups = [mask & (codes == code) for code in np.unique(codes[codes >= 0])]
+    y, *columns = (_demeaned(sections.ranks(name, mask), groups) for name in ("score", *factors))
+    coefficients = len(columns) + sum(group.any(axis=1).astype(int) for group in groups)
+    mask = mask & (mask.sum(axis=1) > coefficients)[:, None]
+    residual = y
+    if columns:
+        x = np.stack(columns)
+        products = np.einsum("igm,jgm->gij", x, x)
+        # pinv: a factor that does not vary, or doubles another, takes nothing away.
+        slopes = np.linalg.pinv(products, rcond=1e-10, hermitian=True)
+        beta = np.einsum("gij,jgm,gm->gi", slopes, x, y, optimize=True)
+        residual = y - np.einsum("gi,igm->gm", beta, x)
     # A score that is the factor itself leaves rounding, which would have a rank order.
-    scale = float(np.abs(y).max())
-    return np.where(np.abs(residual) <= 1e-9 * scale, 0.0, residual)
+    scale = np.abs(y).max(axis=1, keepdims=True, initial=0.0)
+    residual = np.where(np.abs(residual) <= 1e-9 * scale, 0.0, residual)
+    return np.where(mask, residual, np.nan), mask
+
+
+def _demeaned(values: Floats, groups: Sequence[Mask]) -> Floats:
+    """Deviations from the mean of each group (the regression on one intercept a group); 0 outside
+    of all."""
+    found = np.zeros_like(values)
+    for group in groups:
+        n = np.maximum(group.sum(axis=1, keepdims=True), 1)
+        mean = np.where(group, values, 0.0).sum(axis=1, keepdims=True) / n
+        found = np.where(group, values - mean, found)
+    return found

@@ -68,10 +68,7 @@ def forecast_quality(panel: pl.DataFrame) -> dict[str, dict[str, Any]]:
         for (horizon,), part in rows.sort("horizon").group_by("horizon", maintain_order=True)
     ]
     missing = dict.fromkeys(["coverage_90", "crps_three_quantiles", "crps_persistence"])
-    return {
-        str(row.pop("horizon")): {**missing, **row, "mae_ratio": _ratio(row)}
-        for row in found
-    }
+    return {str(row.pop("horizon")): {**missing, **row, "mae_ratio": _ratio(row)} for row in found}
 
 
 def _pinball(actual: pl.Expr, quantiles: dict[str, pl.Expr]) -> pl.Expr:
