@@ -9,17 +9,21 @@ from .cross_sections import CrossSections
 
 __all__ = ["churn", "churn_of", "previous_rebalance", "rank_top", "top_membership"]
 
+_CARRIED = ("label", "fold")
+
 
 def rank_top(panel: pl.DataFrame, *, top_k: int) -> pl.DataFrame:
     """The highest scores of each cross-section, at least ``top_k`` of them, with their place.
 
     Takes asof, ticker, horizon, score, status and returns asof, horizon, ticker, rank (1 = highest
     score, ties by ticker ascending), n (all scored names), k = min(top_k, ⌊n/5⌋) but at least 1,
-    and ``constant`` (all scores of the date are equal: no order is known and there is no Top-K).
+    and ``constant`` (all scores of the date are equal: no order is known and there is no Top-K);
+    label and fold beside them, where the panel has them.
     """
     keys = ["asof", "horizon"]
+    carried = [name for name in _CARRIED if name in panel.columns]
     scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite()).select(
-        *keys, "ticker", "score"
+        *keys, "ticker", "score", *carried
     )
     sections = CrossSections(scored.with_columns(status=pl.lit("ok"), mature=pl.lit(value=True)))
     score = sections.column("score")
@@ -43,7 +47,7 @@ def rank_top(panel: pl.DataFrame, *, top_k: int) -> pl.DataFrame:
             rank=pl.int_range(1, pl.len() + 1).over(keys),
             k=pl.min_horizontal(pl.lit(top_k), pl.col("n") // 5).clip(lower_bound=1),
         )
-        .select(*keys, "ticker", "rank", "n", "constant", "k")
+        .select(*keys, "ticker", "rank", "n", "constant", "k", *carried)
     )
 
 
@@ -61,19 +65,20 @@ def top_membership(ranked: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The Top-K of each date with whether each name was in the Top-K of an earlier one.
 
     Takes the frame of :func:`rank_top` and asof, horizon, previous. Returns asof, horizon, ticker,
-    k, kept; K is that of the later date for both sets. Dates with constant scores have no Top-K:
+    k, kept (and label and fold); K is that of the later date for both sets. Dates with constant scores have no Top-K:
     as the later date they are left out, as the earlier one nothing is kept.
     """
     top = ranked.filter(pl.col("rank") <= pl.col("k"), ~pl.col("constant")).join(
         pairs, on=["asof", "horizon"]
     )
+    carried = [name for name in _CARRIED if name in ranked.columns]
     earlier = ranked.filter(~pl.col("constant")).select(
         "horizon", "ticker", previous="asof", rank_before="rank"
     )
     return (
         top.join(earlier, on=["previous", "horizon", "ticker"], how="left")
         .with_columns(kept=(pl.col("rank_before") <= pl.col("k")).fill_null(False))
-        .select("asof", "horizon", "ticker", "k", "kept")
+        .select("asof", "horizon", "ticker", "k", "kept", *carried)
         .sort("asof", "horizon", "ticker")
     )
 

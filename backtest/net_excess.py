@@ -70,14 +70,8 @@ def top_members(
         where it is not known.
     """
     ranked = rank_top(panel, top_k=top_k) if ranked is None else ranked
-    members = (
-        top_membership(ranked, _ended_positions(ranked, sessions))
-        .join(judged.select("asof", "horizon"), on=["asof", "horizon"], how="semi")
-        .join(
-            panel.select("asof", "horizon", "ticker", "label", "fold"),
-            on=["asof", "horizon", "ticker"],
-            how="left",
-        )
+    members = top_membership(ranked, _ended_positions(ranked, sessions)).join(
+        judged, on=["asof", "horizon"], how="semi", maintain_order="left"
     )
     return members.with_columns(adv=_adv(members, prices))
 
