@@ -65,8 +65,8 @@ def top_membership(ranked: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The Top-K of each date with whether each name was in the Top-K of an earlier one.
 
     Takes the frame of :func:`rank_top` and asof, horizon, previous. Returns asof, horizon, ticker,
-    k, kept (and label and fold); K is that of the later date for both sets. Dates with constant scores have no Top-K:
-    as the later date they are left out, as the earlier one nothing is kept.
+    k, kept (and label and fold); K is that of the later date for both sets. Dates with constant
+    scores have no Top-K: as the later date they are left out, as the earlier one nothing is kept.
     """
     top = ranked.filter(pl.col("rank") <= pl.col("k"), ~pl.col("constant")).join(
         pairs, on=["asof", "horizon"]
