@@ -24,13 +24,15 @@ from engine.audit.findings import Finding, compare_tables
 from engine.audit.markets import MarketCopies, market_copies
 from engine.audit.shuffle import Permutation, permutation_test
 from engine.audit.stages import LABEL_COLUMNS, Stages, stages_of
+from engine.baselines.stage import LIGHTGBM
 from engine.config import Settings
 from engine.data.market import Market
 from engine.decisions import decision_dates
 from engine.errors import UsageError
+from engine.features.factors import FACTORS
 from engine.pipeline import SCORE_COLUMNS
 from engine.progress import WorkProgress
-from engine.scoring.factors import FACTORS
+from engine.scoring.factors import FACTORS as FORECASTERS
 from engine.scoring.scores_file import PREFIX
 
 __all__ = ["LookaheadAudit", "audit_lookahead", "merged", "sample_dates"]
@@ -40,7 +42,6 @@ _SAME = 1e-9
 _SCALED = 1e-6
 # A power of two changes no digit of a price, only its level; both ways, to cross any threshold.
 _CONSTANTS = (2.0**6, 2.0**-6)
-MONEY_WORDS = ("adv", "amount", "dollar", "amihud", "last_close")
 
 
 @dataclass(frozen=True)
@@ -91,7 +92,9 @@ def audit_lookahead(
                 again = _tables(run, run.market(market), [asof])
                 findings += _compare(whole, again, check=check, asof=asof, known_until=asof)
                 _advance(progress, 2 + 2 * place + (check == "noised"), total)
-        exact = settings.model.name in FACTORS or settings.model.name.startswith(PREFIX)
+        exact = settings.model.name in (*FORECASTERS, LIGHTGBM) or settings.model.name.startswith(
+            PREFIX
+        )
         findings += _level_changes(run, copies, whole, asofs, exact_scores=exact)
         judged = whole.panel
         if shuffled_dates > len(asofs):
@@ -175,8 +178,7 @@ def _level_changes(
     if not names:
         return []
     ticker = names[len(names) // 2]
-    columns = {*whole.features.columns, *whole.panel.columns}
-    money = [name for name in columns if any(word in name for word in MONEY_WORDS)]
+    money = ["last_close", *(name for name, factor in FACTORS.items() if factor.reads == "money")]
     findings = []
     for constant in _CONSTANTS:
         for check, market in (

@@ -6,18 +6,23 @@ process and not on Ray; plan, shards, forecaster and assembly are the same.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import cache
+from pathlib import Path
 
 import polars as pl
+from rich.console import Console
 
+from engine.baselines.stage import LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.data.market import Market
-from engine.features.factors import compute_features
+from engine.features.factors import market_features
 from engine.features.panel import build_panel
 from engine.pipeline import REDUNDANCY_FACTOR, target_weights
+from engine.run_folder import RunFolder
 from engine.scoring.forecaster import Forecaster
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -63,8 +68,7 @@ def stages_of(settings: Settings) -> Stages:
     names = list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR]))
 
     def features(market: Market) -> pl.DataFrame:
-        periods = market.calendar.periods_per_year
-        return compute_features(market.bars, names, periods_per_year=periods)
+        return market_features(market, names)
 
     def panel(scores: pl.DataFrame, market: Market) -> pl.DataFrame:
         return build_panel(
@@ -93,6 +97,8 @@ def _scoring(settings: Settings) -> Callable[[Market, Sequence[date]], pl.DataFr
             return scored.scores.filter(pl.col("asof").is_in(list(asofs)))
 
         return given
+    if settings.model.name == LIGHTGBM:
+        return lambda market, asofs: _fitted(market, asofs, settings)
     spec = forecaster_spec(settings.model, settings.scoring)
 
     @cache
@@ -100,6 +106,20 @@ def _scoring(settings: Settings) -> Callable[[Market, Sequence[date]], pl.DataFr
         return spec.build(settings.scoring.cpus_per_actor)
 
     return lambda market, asofs: score_here(market, asofs, forecaster(), settings)
+
+
+def _fitted(market: Market, asofs: Sequence[date], settings: Settings) -> pl.DataFrame:
+    """LightGBM fitted anew on the market as it is, in a folder of its own: nothing is reused."""
+    with tempfile.TemporaryDirectory(prefix="audit-fits-") as folder:
+        baseline = run_baseline(
+            market,
+            asofs,
+            settings,
+            min_names=settings.evaluation.min_cross_section,
+            folder=RunFolder(Path(folder), "fits"),
+            console=Console(quiet=True),
+        )
+    return baseline_scored(baseline, market, asofs).scores
 
 
 def score_here(
