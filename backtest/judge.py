@@ -105,6 +105,7 @@ def judge(
     neutral_factors: Sequence[str] = ("momentum_12m", "beta_252"),
     sector: str | None = None,
     price_forecasts: bool = False,
+    describe: bool = True,
     rebalances: Sequence[date] | None = None,
     draws: int = 1000,
     seed: int = 0,
@@ -135,6 +136,8 @@ def judge(
         that the panel does not have are left out.
     price_forecasts
         Scores are forecasts of P(t+h)/P(t) − 1, whose size can be judged beside their order.
+    describe
+        False leaves out the figures that no gate asks for (:mod:`backtest.descriptive`).
     draws, seed
         Of the bootstrap.
     """
@@ -163,19 +166,20 @@ def judge(
         for horizon in horizons
     }
     quantiles = quantile_returns(sections, judged)
-    beside = descriptive(
-        sections,
-        judged,
-        members,
-        quantiles,
-        costs=costs,
-        sessions=sessions,
-        neutral_factors=neutral_factors,
-        sector=sector,
-        min_cross_section=min_cross_section,
-        price_forecasts=price_forecasts,
-    )
-    summaries = {key: figures | beside[key] for key, figures in summaries.items()}
+    if describe:
+        beside = descriptive(
+            sections,
+            judged,
+            members,
+            quantiles,
+            costs=costs,
+            sessions=sessions,
+            neutral_factors=neutral_factors,
+            sector=sector,
+            min_cross_section=min_cross_section,
+            price_forecasts=price_forecasts,
+        )
+        summaries = {key: figures | beside[key] for key, figures in summaries.items()}
     traded = weights.join(panel.select("asof").unique(), on="asof", how="semi")
     result = simulate(traded, prices, costs=costs, until=until, periods_per_year=periods_per_year)
     returns = _with_benchmark(result.returns, benchmark)
@@ -206,14 +210,16 @@ def judge(
                 "redundancy": redundancy_table(
                     sections, judged, factors=factors, min_cross_section=min_cross_section
                 ),
-                "decay": decay_table(judged, sessions=sessions),
+                "decay": decay_table(judged, sessions=sessions) if describe else [],
                 "starts": start_sensitivity(
                     judged,
                     excess,
                     returns,
                     sessions=sessions,
                     periods_per_year=periods_per_year,
-                ),
+                )
+                if describe
+                else [],
             }
         ),
         ic=all_dates.filter(pl.col("status").is_in(["judged", "constant"])),

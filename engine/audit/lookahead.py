@@ -6,8 +6,8 @@
 3. ``rescaled``: one ticker's whole adjusted price history times a constant, as a later split
    does; nothing may move by more than 10⁻⁶ of itself
 4. ``scaled``: the same of its recorded prices and traded money, columns of money excepted. Scores
-   of Kronos are left to 3: its published normaliser adds 10⁻⁵ to the standard deviation of the
-   recorded prices, which moves them by about that
+   of models are left to 3: Kronos' published normaliser adds 10⁻⁵ to the standard deviation of the
+   recorded prices, which moves its scores by about that, and LightGBM learns from traded money
 5. ``shuffled``: scores dealt out anew within each date must have no RankIC (`shuffle`)
 """
 
@@ -24,7 +24,6 @@ from engine.audit.findings import Finding, compare_tables
 from engine.audit.markets import MarketCopies, market_copies
 from engine.audit.shuffle import Permutation, permutation_test
 from engine.audit.stages import LABEL_COLUMNS, Stages, stages_of
-from engine.baselines.stage import LIGHTGBM
 from engine.config import Settings
 from engine.data.market import Market
 from engine.decisions import decision_dates
@@ -92,9 +91,7 @@ def audit_lookahead(
                 again = _tables(run, run.market(market), [asof])
                 findings += _compare(whole, again, check=check, asof=asof, known_until=asof)
                 _advance(progress, 2 + 2 * place + (check == "noised"), total)
-        exact = settings.model.name in (*FORECASTERS, LIGHTGBM) or settings.model.name.startswith(
-            PREFIX
-        )
+        exact = settings.model.name in FORECASTERS or settings.model.name.startswith(PREFIX)
         findings += _level_changes(run, copies, whole, asofs, exact_scores=exact)
         judged = whole.panel
         if shuffled_dates > len(asofs):
