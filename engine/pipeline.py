@@ -155,6 +155,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 **report_frames(judged, before),
             )
             tables = {"scores": scored.scores, "panel": panel, "weights": weights}
+            tables["returns"] = data.returns
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)
