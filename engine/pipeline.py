@@ -43,6 +43,7 @@ from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
 from engine.files import write_frame
+from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import ForecasterSpec
@@ -53,7 +54,7 @@ from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from engine.strategy import load_strategy
 from strategies import Strategy
 
-__all__ = ["Backtest", "run_backtest"]
+__all__ = ["REDUNDANCY_FACTOR", "SCORE_COLUMNS", "Backtest", "run_backtest", "target_weights"]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
@@ -123,12 +124,13 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 trained_until=training.until,
             )
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
-            weights = _weights(prepared.strategy, panel, settings.features, schedule)
+            weights = target_weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("baselines"):
             baseline = _baseline(prepared, settings, panel, folder, console)
             panel = with_baselines(panel, baseline)
         with clock.stage("judging"):
             judged, before = _judge_both(prepared, settings, panel, weights, schedule)
+            _count_trials(settings, market, scored, judged)
             gates = evaluate_gates(
                 judged,
                 rules=prepared.rules,
@@ -156,6 +158,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 **report_frames(judged, before),
             )
             tables = {"scores": scored.scores, "panel": panel, "weights": weights}
+            tables["returns"] = data.returns
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)
@@ -282,9 +285,10 @@ def _baseline(
     )
 
 
-def _weights(
+def target_weights(
     strategy: Strategy, panel: pl.DataFrame, features: Sequence[str], schedule: Sequence[date]
 ) -> pl.DataFrame:
+    """Weights at the dates of `schedule` from the panel's scores and features, of nothing else."""
     frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
     return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
 
@@ -337,10 +341,39 @@ def _judge(
         benchmark=market.benchmark,
         baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
+        factors=settings.features,
+        price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,
         seed=settings.run.seed,
     )
+
+
+def _count_trials(settings: Settings, market: Market, scored: Scored, judged: Judgement) -> None:
+    """Record the run in the trial registry and put the deflated Sharpe beside the Sharpe."""
+    if judged.first_asof is None or judged.last_asof is None or judged.returns.is_empty():
+        return
+    scoring = settings.scoring
+    schedule = {"rebalance": scoring.rebalance, "score": scoring.score}
+    trial = Trial(
+        data_hash=market.data_hash,
+        scores=scored.fingerprint or scores_hash(scored.scores),
+        strategy=settings.strategy.model_dump() | schedule | {"horizons": scoring.horizons},
+        costs=settings.costs.model_dump(),
+        run=settings.run.name,
+        first_asof=judged.first_asof,
+        last_asof=judged.last_asof,
+        returns=judged.returns.select("date", "net"),
+    )
+    count = record_trials(settings.run.dir, [trial])
+    judged.metrics["portfolio"] |= deflated(
+        judged.returns,
+        count,
+        at_least=settings.evaluation.trials,
+        periods_per_year=market.calendar.periods_per_year,
+    )
+    if count.problem:
+        judged.metrics["portfolio"]["trials_problem"] = count.problem
 
 
 def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:

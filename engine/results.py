@@ -144,6 +144,8 @@ def _flags(panel: pl.DataFrame, judged: Judgement, before: Judgement | None) -> 
     for part in (judged, before):
         for flag in part.flags["flag"] if part else ():
             counts[FLAGS[flag]] = counts.get(FLAGS[flag], 0) + 1
+    if judged.metrics["portfolio"].get("trials_problem"):
+        counts["trials not recorded: the registry is locked or damaged"] = 1
     return counts
 
 
