@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import HealthCheck, example, given, settings
+from hypothesis import HealthCheck, event, example, given, settings
 from hypothesis import strategies as st
 
 from engine.data.__main__ import main
@@ -90,6 +90,7 @@ def test_every_row_of_a_malformed_file_is_stored_or_quarantined(empty, text, cap
         file.write_text(text, encoding="utf-8", errors="replace")
         code = main(["import", str(file), "--data.store", str(path)])
         said = capsys.readouterr().err
+        event(f"exit code {code}")
         assert code in (0, 2), said
         assert "Traceback" not in said
         if code == 2:
