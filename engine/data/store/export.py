@@ -84,10 +84,8 @@ def _write_part(
     connection: duckdb.DuckDBPyConnection, folder: Path, bar: str, period: str, number: int
 ) -> Part | None:
     where = _where(bar, period)
-    first, last, rows, tickers = first_row(
-        connection,
-        f"SELECT min(date), max(date), count(*), count(DISTINCT ticker) FROM bars WHERE {where}",
-    )
+    query = f"SELECT min(date), max(date), count(*) FROM bars WHERE {where}"
+    first, last, rows = first_row(connection, query)
     if not rows:
         return None
     time = "" if bar == DAILY else "ts, "
@@ -96,7 +94,7 @@ def _write_part(
         f"ORDER BY ticker, {'date' if bar == DAILY else 'ts'}"
     )
     file = _copy(connection, folder, f"bars-{bar}-{period}-{number}.parquet", query)
-    return Part(file, bar, period, first, last, rows, tickers)
+    return Part(file, bar, period, first, last, rows)
 
 
 def _actions(connection: duckdb.DuckDBPyConnection) -> pl.DataFrame:
@@ -121,7 +119,7 @@ def _copy(connection: duckdb.DuckDBPyConnection, folder: Path, file: str, query:
         target = str(part).replace("'", "''")
         connection.execute(
             f"COPY ({query}) TO '{target}' "
-            f"(FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 1, ROW_GROUP_SIZE {_ROW_GROUP})"
+            f"(FORMAT parquet, COMPRESSION snappy, ROW_GROUP_SIZE {_ROW_GROUP})"
         )
 
     replace_file(folder / file, write)

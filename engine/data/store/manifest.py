@@ -30,7 +30,6 @@ class Part:
     first: date
     last: date
     rows: int
-    tickers: int
 
 
 @dataclass(frozen=True)
