@@ -196,6 +196,7 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         seed=settings.run.seed,
         shards=folder.shards,
         console=console,
+        members=market.members,
     )
 
 

@@ -28,7 +28,7 @@ __all__ = ["BATCH_ROWS", "fingerprint", "run_import"]
 BATCH_ROWS = 1_000_000
 PROGRESS_EVERY_S = 5.0
 TABLES = ("bars", "series", "actions", "universe")
-OPTIONS = {"as": True, "again": False, "json": True}
+OPTIONS = {"as": True, "again": False, "adopt-splits": False, "json": True}
 USAGE = """\
 usage: python -m engine.data import [FILE …] [--data.store FILE] [options]
 
@@ -44,6 +44,8 @@ nothing; other values for a known (ticker, date) replace it and are logged as co
   --data.timezone ZONE of times written without one (default: the exchange's)
   --as TABLE           bars (default), series (indices: never candidates), actions (ticker, date,
                        kind split|dividend, value, in_prices), universe (ticker, from, to)
+  --adopt-splits       afterwards take splits that show in the prices as actions, told one by one;
+                       alone (without FILE) nothing else is done
   --again              import even what was imported before
   --config FILE        settings, as for engine.backtest
   --json OUT           what was imported, as JSON"""
@@ -63,7 +65,16 @@ def run_import(arguments: list[str]) -> int:
     files = given.files
     if not files and data.source in ("parquet", "csv"):
         files = [Path(str(data.path))]
-    done = _import_files(given, files, table, console) if files else _import_source(given, console)
+    adopt = "adopt-splits" in given.options
+    if files:
+        done = _import_files(given, files, table, console)
+    else:
+        done = [] if adopt else _import_source(given, console)
+    if adopt:
+        from engine.data.adoption import adopt_splits
+
+        with _writer(given) as writer:
+            done.append(adopt_splits(writer, console))
     if "json" in given.options:
         from engine.files import write_json
 

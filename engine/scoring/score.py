@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import Outcome, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import assemble_scores
@@ -69,8 +70,11 @@ def score_market(
     seed: int,
     shards: Path,
     console: Console,
+    members: pl.DataFrame | None = None,
 ) -> Scored:
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
+
+    With `members` (ticker, from, to) a ticker is a candidate only while it is a member.
 
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept.
@@ -78,6 +82,7 @@ def score_market(
     steps = max(scoring.horizons)
     prices = PriceArray.from_bars(bars)
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
+    plan = replace(plan, windows=only_members(plan.windows, members))
     mark, identity = fingerprint(
         spec,
         lookback=scoring.lookback,

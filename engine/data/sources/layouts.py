@@ -151,6 +151,7 @@ def _timed(frame: pl.LazyFrame) -> pl.LazyFrame:
 def _iso(text: pl.Expr) -> pl.Expr:
     """YYYYMMDD and YYYY/M/D, with whatever follows, as YYYY-MM-DD; other text as it is."""
     year, month, day, rest = (text.str.extract(_DATE_TEXT, at) for at in range(1, 5))
+    rest = rest.str.replace(r"^(\d):", "0$1:")
     written = pl.concat_str(
         year,
         pl.lit("-"),

@@ -115,6 +115,11 @@ class PriceStore:
         """Every ticker with bars, sorted."""
         return self._scan().select("ticker").unique().collect()["ticker"].sort().to_list()
 
+    def factors_recorded(self) -> list[str]:
+        """Tickers whose source gave factors: their actions adjust nothing."""
+        rows = self._scan().filter(pl.col("adj_factor") != 1)
+        return rows.select("ticker").unique().collect()["ticker"].sort().to_list()
+
     def span(self) -> tuple[date, date] | None:
         """First and last session with a bar; None without any."""
         parts = self._parts()
