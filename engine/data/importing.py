@@ -123,6 +123,11 @@ def _import_files(
     if fresh:
         with _writer(given) as writer:
             for file in fresh:
+                # Its process may have died between the commit and the export that tells of it.
+                earlier = writer.imported(hashes[file])
+                if earlier is not None and "again" not in given.options:
+                    done.append(_told_known(console, file, {"id": earlier, "at": None}))
+                    continue
                 delivery = _file_delivery(given, file, hashes[file], table, writer)
                 done.append(_add(writer, delivery, console))
     return done
@@ -183,8 +188,7 @@ def _import_source(given: Arguments, console: Console) -> list[dict[str, Any]]:
         content = content_hash([loaded.bars, *series, loaded.actions, loaded.members])
         earlier = writer.imported(content)
         if earlier is not None and "again" not in given.options:
-            entry = {"id": earlier, "at": None, "rows": loaded.bars.height}
-            return [_told_known(console, source.name, entry)]
+            return [_told_known(console, source.name, {"id": earlier, "at": None})]
         delivery = Delivery(
             what=source.name,
             kind=data.source,
@@ -257,4 +261,4 @@ def _told_known(console: Console, what: Path | str, entry: dict[str, Any]) -> di
         markup=False,
         soft_wrap=True,
     )
-    return {"id": entry["id"], "what": str(what), "rows": entry["rows"], "imported": False}
+    return {"id": entry["id"], "what": str(what), "imported": False}

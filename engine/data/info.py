@@ -15,6 +15,7 @@ from engine.errors import UsageError
 __all__ = ["describe_store", "run_info"]
 
 SHOWN_IMPORTS = 8
+WIDTH = 26
 OPTIONS = {"json": True}
 USAGE = """\
 usage: python -m engine.data info [--data.store FILE] [--json OUT]
@@ -131,7 +132,7 @@ def _show_imports(console: Console, content: dict[str, Any]) -> None:
         table.add_column(name, justify="right" if name in counts else "left", no_wrap=True)
     for entry in reversed(shown):
         at = entry["at"].replace("T", " ").rstrip("Z")
-        what = entry["what"] if len(entry["what"]) <= 34 else "…" + entry["what"][-33:]
+        what = entry["what"] if len(entry["what"]) <= WIDTH else "…" + entry["what"][1 - WIDTH :]
         table.add_row(str(entry["id"]), at, what, *(f"{entry[name]:,}" for name in counts))
     console.print(table)
 

@@ -44,18 +44,14 @@ class Merger:
         self._table, self._import = table, import_id
         self._key = ["ticker", "date" if bar == DAILY else "ts"]
         self._conflicts: pl.DataFrame | None = None
-        query = f"SELECT count(*) FROM {table} WHERE bar = ?"
-        self._empty = first_row(connection, query, [bar])[0] == 0
+        known = connection.execute(f"SELECT DISTINCT ticker FROM {table} WHERE bar = ?", [bar])
+        self._tickers = {ticker for (ticker,) in known.fetchall()}
 
     def add(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Merge rows unique in their key; returns those quarantined, with rule and message."""
+        rows = self._insert_fresh_tickers(rows)
         if rows.is_empty():
             return self._quarantine(rows, "")
-        if self._empty:
-            self._empty = False
-            self._insert(rows)
-            self.added += rows.height
-            return self._quarantine(rows.clear(), "")
         rows, again = self._known_conflicts(rows)
         if rows.is_empty():
             return self._quarantine(again, "conflicting duplicates")
@@ -89,6 +85,22 @@ class Merger:
                 self._quarantine(again, "conflicting duplicates"),
             ]
         )
+
+    def _insert_fresh_tickers(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Store the rows of tickers not seen before without a look; returns the others."""
+        names = set(rows["ticker"].unique())
+        fresh = names - self._tickers
+        self._tickers |= fresh
+        if not fresh:
+            return rows
+        if fresh == names:
+            added, rest = rows, rows.clear()
+        else:
+            is_fresh = pl.col("ticker").is_in(sorted(fresh))
+            added, rest = rows.filter(is_fresh), rows.filter(~is_fresh)
+        self._insert(added)
+        self.added += added.height
+        return rest
 
     def _held(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The store's rows of the same keys."""
