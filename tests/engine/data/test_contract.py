@@ -155,4 +155,6 @@ def test_intraday_times_become_utc(value, expected):
 
 def test_the_day_of_an_intraday_bar_is_that_of_its_zone():
     frame = good(ts=datetime(2024, 3, 2, 1, tzinfo=UTC)).drop("date")
-    assert conform(frame.lazy(), source="f", zone="America/New_York").collect()["date"].item() == date(2024, 3, 1)
+    assert conform(frame.lazy(), source="f", zone="America/New_York").collect()[
+        "date"
+    ].item() == date(2024, 3, 1)
