@@ -32,7 +32,16 @@ from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
 from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.score import score_market
 
-__all__ = ["Diary", "Job", "ObservedSpec", "run_job"]
+__all__ = [
+    "Diary",
+    "Job",
+    "ObservedSpec",
+    "committed",
+    "make_bars",
+    "run_job",
+    "start_job",
+    "wait_for",
+]
 
 START, END = date(2015, 1, 2), date(2019, 12, 31)
 
@@ -130,7 +139,7 @@ def run_job(job: Job, console: Console) -> None:
     """Score the job's windows, resuming what its folder holds, and write the scores."""
     folder = Path(job.folder)
     calendar = TradingCalendar("XNYS")
-    bars = _bars(calendar, job.tickers)
+    bars = make_bars(calendar, job.tickers)
     sessions = calendar.sessions(date(2018, 1, 2), date(2019, 6, 28))
     paths = 1 if job.model == "fake" else 4
     scoring = ScoringSettings(
@@ -219,7 +228,8 @@ def wait_for(
     return False
 
 
-def _bars(calendar: TradingCalendar, tickers: int) -> pl.DataFrame:
+def make_bars(calendar: TradingCalendar, tickers: int) -> pl.DataFrame:
+    """Random daily bars of `tickers` names, 2015 to 2019."""
     days = calendar.sessions(START, END)
     frames = []
     for number in range(tickers):

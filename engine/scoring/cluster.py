@@ -7,9 +7,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 __all__ = ["cluster_slots", "is_private", "ray_cluster"]
 
+log = logging.getLogger(__name__)
+START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 
@@ -35,19 +38,35 @@ def ray_cluster(address: str | None, *, cpus: int, object_bytes: int) -> Iterato
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES + 2 * object_bytes,
-            **quiet,
-        )
+        _start_private(cpus, OBJECT_STORE_BYTES + 2 * object_bytes, quiet)
     else:
         ray.init(address=address, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_private(cpus: int, store_bytes: int, quiet: dict[str, Any]) -> None:
+    """A busy machine may need longer than the 30 s that Ray gives its processes to start."""
+    import ray
+
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=store_bytes,
+                **quiet,
+            )
+        except Exception as error:
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt + 1 == START_ATTEMPTS:
+                raise
+            log.warning("Ray did not start in time; it is started again")
+        else:
+            return
 
 
 def is_private(address: str | None) -> bool:

@@ -127,8 +127,12 @@ def _grid(
 ) -> BarGrid:
     """Every bar expected from the first one to the end of the last forecast."""
     first, last = prices.dates.min().item(), decisions[-1].item()
-    # A session has at least one bar, so `steps` sessions hold at least `steps` bars.
-    return BarGrid.between(calendar, first, calendar.offset(last, steps), prices.interval)
+    ahead = steps if prices.interval is None else 1
+    while True:
+        grid = BarGrid.between(calendar, first, calendar.offset(last, ahead), prices.interval)
+        if len(grid.after(last, steps)) == steps:
+            return grid
+        ahead *= 2
 
 
 def _future(grid: BarGrid, prices: PriceArray, asof: date, steps: int) -> np.ndarray:

@@ -101,7 +101,8 @@ class ScoringProgress:
     def _table(self) -> Group:
         status = self._status
         done = status.windows + status.quarantined
-        bar = ProgressBar(total=max(self._total, 1), completed=done, width=60)
+        bar = Table.grid()  # alone, a bar ends without a new line
+        bar.add_row(ProgressBar(total=max(self._total, 1), completed=done, width=60))
         actors = Table(box=None, pad_edge=False)
         for name in ("actor", "state", "host", "windows", "windows/s", "memory", "batch", "starts"):
             actors.add_column(name, justify="left" if name in ("state", "host") else "right")

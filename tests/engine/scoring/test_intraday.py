@@ -23,7 +23,7 @@ FIVE = np.timedelta64(5, "m")
 WEEK = (date(2024, 11, 25), date(2024, 12, 4))
 
 
-@pytest.fixture(scope="module", autouse=True)
+@pytest.fixture(scope="module")
 def ray():
     with ray_cluster(None, cpus=2, object_bytes=0):
         yield
@@ -142,6 +142,7 @@ def test_missing_bars_are_counted_by_the_grid(calendar):
     assert found == {"AAA": "too many missing sessions in lookback", "BBB": None}
 
 
+@pytest.mark.usefixtures("ray")
 @pytest.mark.parametrize(("name", "bars_a_session"), [("XNYS", 78), ("24/7", 288)])
 def test_horizons_are_sessions_whatever_the_bars(tmp_path, name, bars_a_session):
     calendar = TradingCalendar(name)
@@ -167,6 +168,20 @@ def test_horizons_are_sessions_whatever_the_bars(tmp_path, name, bars_a_session)
     assert first["horizon"].to_list() == [1, 2]
     assert first["score"].to_list() == pytest.approx([expected] * 2, rel=1e-5)
     assert first["last_close"][0] == pytest.approx(closes[-1], rel=1e-6)
+
+
+def test_a_session_longer_than_the_models_context_is_named_before_any_work(calendar, tmp_path):
+    from engine.config.settings import ModelSettings
+    from engine.errors import UsageError
+    from engine.scoring.kronos_forecaster import KronosSpec
+
+    scoring = ScoringSettings(lookback=60, horizons=[3], batch_size=16)
+    spec = KronosSpec.from_settings(ModelSettings(device="cpu", profile="exact"), scoring)
+    with pytest.raises(UsageError, match="3 sessions are 234 bars, more than the model's context"):
+        score_market(
+            five_minute_bars(calendar, *WEEK), calendar, [date(2024, 11, 27)],
+            spec=spec, scoring=scoring, seed=0, shards=tmp_path, console=Console(quiet=True),
+        )  # fmt: skip
 
 
 def test_utc_and_exchange_time_are_told_apart(calendar):
