@@ -60,7 +60,9 @@ def signal_rows(data: ReportData) -> list[Row]:
     blocks = [data.horizon(h) for h in data.horizons]
     if not any(block.get("n_dates") for block in blocks):
         return []
-    factors = next((b["neutral_factors"] for b in blocks if b.get("neutral_factors")), [])
+    factors: list[str] = next(
+        (b["neutral_factors"] for b in blocks if b.get("neutral_factors")), []
+    )
     free_of = " and ".join(factors) or "factors"
     rows: list[tuple[str, str, Formatter, str]] = [
         ("neutral_rank_ic", f"RankIC, free of {free_of}", decimal, "neutral_rank_ic_ci95"),
