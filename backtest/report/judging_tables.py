@@ -74,10 +74,23 @@ def signal_rows(data: ReportData) -> list[Row]:
         Row(
             key,
             label,
-            [Cell(form(b.get(key)), interval(b.get(bounds), form)) for b in blocks],
+            [
+                Cell(
+                    form(b.get(key)),
+                    interval(b.get(bounds), form),
+                    _unbounded(b) if key == "capacity_aum" else "",
+                )
+                for b in blocks
+            ],
         )
         for key, label, form, bounds in rows
     ]
+
+
+def _unbounded(block: Mapping[str, Any]) -> str:
+    """Why there is no capacity although there is a net excess."""
+    known = is_number(block.get("capacity_aum")) or not is_number(block.get("net_excess_mean"))
+    return "" if known else "no size brings it to 0"
 
 
 def redundancy_rows(data: ReportData) -> list[Row]:
