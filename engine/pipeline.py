@@ -171,6 +171,8 @@ def _prepare(settings: Settings) -> _Prepared:
         check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if settings.model.name == LIGHTGBM and not settings.baselines.lightgbm.enabled:
+        raise UsageError("model.name lightgbm needs baselines.lightgbm.enabled true")
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
