@@ -12,7 +12,7 @@ from engine.bench._worlds import SKILL, World, make_world, scores_of
 from engine.bench.calibration import calibrate, table
 
 SMALL = {"names": 40, "years": 3, "draws": 40}
-WORLDS = 8
+WORLDS = 6
 
 
 def no_skill(world: World) -> pl.DataFrame:
