@@ -25,6 +25,7 @@ __all__ = [
     "decay_rows",
     "decay_summary",
     "forecast_rows",
+    "importance_rows",
     "money",
     "redundancy_rows",
     "signal_rows",
@@ -160,6 +161,18 @@ def decay_rows(data: ReportData, *, limit: int = 60) -> list[list[str]]:
             ", ".join(row["flags"]),
         ]
         for row in rows[:limit]
+    ]
+
+
+def importance_rows(data: ReportData) -> list[Row]:
+    """Each feature's share of LightGBM's gain, mean over fits, the largest first."""
+    trained = (data.metrics.get("baseline_training") or {}).get("lightgbm") or {}
+    shares: Mapping[str, Mapping[str, float]] = trained.get("importances") or {}
+    names = list(dict.fromkeys(name for by_name in shares.values() for name in by_name))
+    names.sort(key=lambda name: -max(by_name.get(name, 0.0) for by_name in shares.values()))
+    return [
+        Row(name, name, [Cell(share((shares.get(str(h)) or {}).get(name))) for h in data.horizons])
+        for name in names
     ]
 
 

@@ -46,6 +46,7 @@ METRICS = {
         "sharpe_expected_max": 0.8,
         "overfitting_probability": None,
     },
+    "baseline_training": {"lightgbm": {"importances": {"5": {"beta_252": 0.2, "adv_20": 0.8}}}},
     "redundancy": {"momentum_1m": {"5": 0.1, "20": 0.2}, "beta_252": {"5": -0.6, "20": None}},
     "decay": [
         {"fold": "2019", "horizon": 5, "n_dates": 12, "first": 0.2, "last": 0.0,
@@ -82,6 +83,11 @@ def test_tables_say_what_the_metrics_hold(data):
     assert summary["decay_beyond"] == ["1 of 2", "n/a"]
     assert [row[0] for row in tables.decay_rows(data)] == ["2020", "2019"]
     assert tables.cost_levels(data)[1].strong
+    used = tables.importance_rows(data)
+    assert [(row.key, row.cells[0].text, row.cells[1].text) for row in used] == [
+        ("adv_20", "80%", "n/a"),
+        ("beta_252", "20%", "n/a"),
+    ]
     assert tables.start_rows(data)[0].label == "from 2018-01-31"
     assert "Ratio (below 1 beats it)" in {row.label for row in tables.forecast_rows(data)}
 
@@ -109,7 +115,7 @@ def test_nothing_is_shown_of_what_is_not_there(data):
     empty = replace(data, metrics={"run": {}, "horizons": {"5": {"n_dates": 0}}})
     for make in (
         tables.signal_rows, tables.redundancy_rows, tables.forecast_rows, tables.decay_summary,
-        tables.decay_rows, tables.cost_levels, tables.start_rows, tables.trial_rows,
+        tables.decay_rows, tables.cost_levels, tables.start_rows, tables.trial_rows, tables.importance_rows,
     ):  # fmt: skip
         assert make(empty) == []
     assert not {"cost_curve", "capacity", "starts", "decay"} & set(build_charts(empty))
