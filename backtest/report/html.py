@@ -68,6 +68,7 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "decay_summary": judging_tables.decay_summary(data),
         "decay_rows": judging_tables.decay_rows(data),
         "cost_levels": judging_tables.cost_levels(data),
+        "importance_rows": judging_tables.importance_rows(data),
         "start_rows": judging_tables.start_rows(data),
         "trial_rows": judging_tables.trial_rows(data),
         "regimes": tables.regimes(data),

@@ -25,6 +25,7 @@ __all__ = [
     "decay_rows",
     "decay_summary",
     "forecast_rows",
+    "importance_rows",
     "money",
     "redundancy_rows",
     "signal_rows",
@@ -60,7 +61,9 @@ def signal_rows(data: ReportData) -> list[Row]:
     blocks = [data.horizon(h) for h in data.horizons]
     if not any(block.get("n_dates") for block in blocks):
         return []
-    factors = next((b["neutral_factors"] for b in blocks if b.get("neutral_factors")), [])
+    factors: list[str] = next(
+        (b["neutral_factors"] for b in blocks if b.get("neutral_factors")), []
+    )
     free_of = " and ".join(factors) or "factors"
     rows: list[tuple[str, str, Formatter, str]] = [
         ("neutral_rank_ic", f"RankIC, free of {free_of}", decimal, "neutral_rank_ic_ci95"),
@@ -72,10 +75,23 @@ def signal_rows(data: ReportData) -> list[Row]:
         Row(
             key,
             label,
-            [Cell(form(b.get(key)), interval(b.get(bounds), form)) for b in blocks],
+            [
+                Cell(
+                    form(b.get(key)),
+                    interval(b.get(bounds), form),
+                    _unbounded(b) if key == "capacity_aum" else "",
+                )
+                for b in blocks
+            ],
         )
         for key, label, form, bounds in rows
     ]
+
+
+def _unbounded(block: Mapping[str, Any]) -> str:
+    """Why there is no capacity although there is a net excess."""
+    known = is_number(block.get("capacity_aum")) or not is_number(block.get("net_excess_mean"))
+    return "" if known else "no size brings it to 0"
 
 
 def redundancy_rows(data: ReportData) -> list[Row]:
@@ -145,6 +161,18 @@ def decay_rows(data: ReportData, *, limit: int = 60) -> list[list[str]]:
             ", ".join(row["flags"]),
         ]
         for row in rows[:limit]
+    ]
+
+
+def importance_rows(data: ReportData) -> list[Row]:
+    """Each feature's share of LightGBM's gain, mean over fits, the largest first."""
+    trained = (data.metrics.get("baseline_training") or {}).get("lightgbm") or {}
+    shares: Mapping[str, Mapping[str, float]] = trained.get("importances") or {}
+    names = list(dict.fromkeys(name for by_name in shares.values() for name in by_name))
+    names.sort(key=lambda name: -max(by_name.get(name, 0.0) for by_name in shares.values()))
+    return [
+        Row(name, name, [Cell(share((shares.get(str(h)) or {}).get(name))) for h in data.horizons])
+        for name in names
     ]
 
 

@@ -143,7 +143,9 @@ def _baselines(data: ReportData) -> list[str]:
     rows = tables.baselines(data)
     if not rows:
         return ["## Baselines", "", "No baseline in this run."]
-    return ["## Baselines", "", "Mean RankIC.", *_by_horizon(data, rows)]
+    lines = ["## Baselines", "", "Mean RankIC.", *_by_horizon(data, rows)]
+    used = judging_tables.importance_rows(data)
+    return [*lines, "Share of LightGBM's gain:", *_by_horizon(data, used)] if used else lines
 
 
 def _figures(figures: Sequence[str]) -> list[str]:

@@ -17,13 +17,14 @@ from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
 from backtest.judge import Judgement, judge
 from engine.bench.result import BenchResult, peak_memory_gb
 from engine.calendar import TradingCalendar
+from engine.config import Settings
 from engine.config.load import CONFIGS
 
 __all__ = ["SUMMARY", "run"]
 
 SUMMARY = "judging: RankIC, intervals, costs, churn, regimes, decay, portfolio; beside alphalens"
 HORIZONS = (5, 10, 20)
-FACTORS = ("momentum_1m", "momentum_12m", "volatility_20", "beta_252")
+FACTORS = tuple(Settings().features)
 T = TypeVar("T")
 _START = date(2010, 1, 4)
 
@@ -43,24 +44,24 @@ def run(arguments: list[str]) -> BenchResult:
     def whole() -> Judgement:
         return _judge(panel, weights, prices, sessions, asked.draws)
 
-    judged, seconds = _timed(whole)
+    judged, spent = _timed(whole)
     rules = _rules()
-    _, gate_seconds = _timed(lambda: evaluate_gates(judged, rules=rules, training_period="none"))
+    _, gates = _timed(lambda: evaluate_gates(judged, rules=rules, training_period="none"))
     _, without = _timed(lambda: _judge(panel, weights.clear(), prices, sessions, asked.draws))
     size = f"{asked.names} × {asked.dates} × {len(HORIZONS)}"
+    work = f"judge + gates, {size}, {len(FACTORS)} factors, {asked.draws} draws"
     rows = [
-        [f"judge + gates, {size}, {asked.draws} draws, daily portfolio", seconds + gate_seconds],
-        ["of which the portfolio simulation", seconds - without],
+        [work, spent[0] + gates[0], spent[1] + gates[1]],
+        ["the same without the portfolio simulation", *without],
     ]
     if not asked.without_libraries:
-        one = panel.filter(pl.col("horizon") == HORIZONS[0])
-        rows += _libraries(one)
+        rows += _libraries(panel.filter(pl.col("horizon") == HORIZONS[0]))
     notes = [
         f"peak memory {peak_memory_gb():.1f} GB",
         "alphalens: RankIC and quantile returns of one horizon, all dates; ours beside it is the "
         "same work on the same rows",
     ]
-    return BenchResult("judging_statistics", ["work", "seconds"], rows, notes)
+    return BenchResult("judging_statistics", ["work", "seconds", "CPU seconds"], rows, notes)
 
 
 def make_panel(
@@ -142,7 +143,7 @@ def _judge(
         strategy="long_short_quantile",
         min_cross_section=10,
         top_k=10,
-        baselines=FACTORS[:2],
+        baselines=("momentum_12m", "reversal_5"),
         factors=FACTORS,
         price_forecasts=True,
         draws=n,
@@ -164,8 +165,9 @@ def _libraries(panel: pl.DataFrame) -> list[list[object]]:
     def ours() -> None:
         quantile_returns(panel, rank_ic_frame(panel, min_cross_section=10))
 
-    _, seconds = _timed(ours)
-    rows: list[list[object]] = [["ours: RankIC and quantile returns, one horizon", seconds]]
+    rows: list[list[object]] = [
+        ["ours: RankIC and quantile returns, one horizon", *_timed(ours)[1]]
+    ]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import alphalens
@@ -184,11 +186,11 @@ def _libraries(panel: pl.DataFrame) -> list[list[object]]:
             alphalens.performance.factor_information_coefficient(frame)
             alphalens.performance.mean_return_by_quantile(frame, demeaned=False)
 
-        _, seconds = _timed(theirs)
-    return [*rows, ["alphalens-reloaded: the same", seconds]]
+        return [*rows, ["alphalens-reloaded: the same", *_timed(theirs)[1]]]
 
 
-def _timed(work: Callable[[], T]) -> tuple[T, float]:
-    started = time.perf_counter()
+def _timed(work: Callable[[], T]) -> tuple[T, tuple[float, float]]:
+    """The result, and wall-clock and CPU seconds (of all threads)."""
+    started, used = time.perf_counter(), time.process_time()
     done = work()
-    return done, time.perf_counter() - started
+    return done, (time.perf_counter() - started, time.process_time() - used)
