@@ -1,0 +1,335 @@
+"""A training run: bars → tokenizer → model → validation → cards.
+
+1. `prepare` reads bars, splits them and finds bases: everything that can be wrong is found here.
+2. Each stage runs on Ray Train (`workers.run_stage`), taking up its last checkpoint.
+3. `assess` measures the best weights: token tables, test span, RankIC of forecasts.
+4. Cards, manifest and loss curves are written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+from rich.console import Console
+
+from engine.data.market import Market, load_market
+from engine.errors import UsageError
+from engine.files import replace_file
+from engine.run_folder import RunFolder, environment_facts
+from engine.scoring.cluster import ray_cluster
+from engine.train.assess import assess
+from engine.train.cards import TrainingFacts, write_cards
+from engine.train.display import StageDisplay
+from engine.train.figures import draw_curves
+from engine.train.loop import StagePlan, WorkerConfig
+from engine.train.metrics import read_metrics
+from engine.train.networks import Networks, find_networks
+from engine.train.rank_ic import RankIC, forecast_rank_ic
+from engine.train.settings import StageSettings, TrainSettings
+from engine.train.spans import Split, bar_arrays, split_bars
+from engine.train.workers import run_stage
+
+if TYPE_CHECKING:
+    from kronos.training import TrainingBars
+
+__all__ = ["STAGES", "Trained", "train"]
+
+log = logging.getLogger(__name__)
+STAGES = ("tokenizer", "model")
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run: its folder, and what its manifest says."""
+
+    folder: RunFolder
+    manifest: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    market: Market
+    bars: TrainingBars
+    split: Split
+    networks: Networks
+
+
+def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = STAGES) -> Trained:
+    """Train `stages` and leave a folder that `from_pretrained` reads.
+
+    A run that was broken off goes on from its last checkpoint. Raises UsageError for anything a
+    user can mend.
+    """
+    prepared = _prepare(settings)
+    folder = RunFolder(settings.run.dir, settings.run.name)
+    workers = settings.workers
+    minutes: dict[str, float] = {}
+    done: dict[str, dict[str, float]] = {}
+    with folder.open():
+        _tokenizer_for(stages, settings, prepared.networks, folder.path)
+        folder.write_yaml("config.yaml", settings.model_dump(mode="json"))
+        with ray_cluster(
+            workers.ray_address,
+            cpus=workers.count * workers.cpus,
+            object_bytes=sum(a.nbytes for a in _arrays(prepared.bars)),
+        ):
+            shared = _share(prepared, settings, folder.path)
+            for name in stages:
+                began = time.perf_counter()
+                plan = _plan(name, settings, prepared, folder.path)
+                worker = dataclasses.replace(shared, stage=plan)
+                stage: StageSettings = getattr(settings, f"{name}_stage")
+                with StageDisplay(console, name, stage.steps, stage.batch) as display:
+                    result = run_stage(worker, workers, display.hear)
+                done[name] = result["metrics"] | {"steps": float(result["steps"])}
+                minutes[name] = (time.perf_counter() - began) / 60
+                log.info("%s: best at step %d", name, int(done[name]["step"]))
+            draw_curves(read_metrics(folder.path / "metrics.csv"), folder.path / "figures")
+            ranks = _rank_ic(settings, prepared, folder.path, stages, console)
+        measured = assess(folder.path, settings, prepared.bars, prepared.split, stages)
+        facts = _facts(settings, prepared, done, measured, ranks, minutes)
+        write_cards(folder.path, settings, prepared.networks, facts)
+        manifest = _manifest(settings, facts, prepared.market)
+        folder.write_json("manifest.json", manifest)
+    return Trained(folder, manifest)
+
+
+def _prepare(settings: TrainSettings) -> _Prepared:
+    networks = find_networks(settings)
+    market = load_market(settings.data)
+    bars = bar_arrays(market.bars)
+    length = settings.windows.length
+    split = split_bars(bars, settings.split, gap=length)
+    last = (split.test or split.validation).last
+    # Nothing later is needed, so nothing later is there to leak.
+    bars = bar_arrays(_until(market.bars, last))
+    _check_windows(bars, split, settings)
+    return _Prepared(market, bars, split, networks)
+
+
+def _until(bars: pl.DataFrame, last: Any) -> pl.DataFrame:
+    moment = last.astype("datetime64[us]").item()
+    if "ts" in bars.columns:
+        return bars.filter(pl.col("ts").dt.replace_time_zone(None) <= moment)
+    return bars.filter(pl.col("date") <= moment.date())
+
+
+def _check_windows(bars: TrainingBars, split: Split, settings: TrainSettings) -> None:
+    """Every span has a window, before any worker starts."""
+    from kronos.training import Windows, validation_batches
+
+    rules = window_rules(settings)
+    cut = {"length": rules.length, "clip": rules.clip}
+    try:
+        Windows(bars, split.training, **cut)
+        held = Windows(bars, split.validation, **cut, after=split.training.last, name="validation")
+        validation_batches(held, rules, 1)
+    except ValueError as error:
+        raise UsageError(f"windows.length: {error}") from None
+
+
+def window_rules(settings: TrainSettings) -> Any:
+    """`kronos.training.WindowRules` of the settings."""
+    from kronos.training import WindowRules
+
+    return WindowRules(**_window_arguments(settings))
+
+
+def _window_arguments(settings: TrainSettings) -> dict[str, Any]:
+    rules = settings.windows
+    return {
+        "length": rules.length,
+        "context": (rules.shortest_context, rules.longest_context),
+        "clip": rules.clip,
+    }
+
+
+def _tokenizer_for(
+    stages: Sequence[str], settings: TrainSettings, networks: Networks, folder: Path
+) -> None:
+    """The model stage alone needs a tokenizer: the run's own, or its base copied there."""
+    if "tokenizer" in stages:
+        return
+    target = folder / "tokenizer"
+    base = networks.tokenizer_base
+    if base is not None:
+        for name in ("config.json", "model.safetensors", "README.md"):
+            source = base.folder / name
+            if source.is_file():
+                replace_file(target / name, lambda part, s=source: shutil.copyfile(s, part))
+    elif not (target / "model.safetensors").is_file():
+        raise UsageError(
+            f"--stage model: {target} holds no tokenizer; train it first (--stage tokenizer) or "
+            "name one (--tokenizer.base)"
+        )
+
+
+def _arrays(bars: TrainingBars) -> tuple[Any, ...]:
+    return (bars.ticker, bars.times, bars.values, bars.factor, bars.stamps)
+
+
+def _share(prepared: _Prepared, settings: TrainSettings, folder: Path) -> WorkerConfig:
+    """What all stages' workers have in common; the bars go once into the object store."""
+    import ray
+    from ray.util.queue import Queue
+
+    split, check = prepared.split, settings.checkpoint
+    return WorkerConfig(
+        folder=folder.resolve(),
+        bars=ray.put(prepared.bars),
+        training=(split.training.first, split.training.last),
+        validation=(split.validation.first, split.validation.last),
+        windows=_window_arguments(settings),
+        validation_windows=settings.validation.windows,
+        stage=StagePlan("", {}, None, None, {}, {}, {}),
+        seed=settings.run.seed,
+        precision=settings.workers.precision,
+        cpus=settings.workers.cpus,
+        checkpoint_every=check.every,
+        checkpoint_keep=check.keep,
+        queue=Queue(actor_options={"num_cpus": 0}),
+    )
+
+
+def _plan(name: str, settings: TrainSettings, prepared: _Prepared, folder: Path) -> StagePlan:
+    from kronos.folder import checkpoint_sha256
+
+    stage: StageSettings = getattr(settings, f"{name}_stage")
+    recipe = stage.model_dump(
+        exclude={"beta1", "beta2", "conditioning", "dependency_rope", "context_weight"}
+    )
+    recipe["betas"] = (stage.beta1, stage.beta2)
+    base = getattr(prepared.networks, f"{name}_base")
+    shape = getattr(prepared.networks, name)
+    objective: dict[str, Any] = {}
+    frozen = None
+    if name == "model":
+        second = settings.model_stage
+        frozen = (folder / "tokenizer").resolve()
+        objective = {
+            "conditioning": second.conditioning,
+            "context_weight": second.context_weight,
+            "rotate": second.dependency_rope == "trained",
+        }
+    split = prepared.split
+    identity = {
+        **{f"{name}.{key}": value for key, value in shape.items()},
+        **{f"{name}_stage.{key}": _plain(value) for key, value in (recipe | objective).items()},
+        **{f"windows.{key}": _plain(value) for key, value in _window_arguments(settings).items()},
+        f"{name}.base": base.sha256 if base else None,
+        "tokenizer": checkpoint_sha256(frozen) if frozen else None,
+        "split.training": str(split.training),
+        "split.validation": str(split.validation),
+        "validation.windows": settings.validation.windows,
+        "run.seed": settings.run.seed,
+        "workers.precision": settings.workers.precision,
+        "data": prepared.bars.sha256(),
+    }
+    return StagePlan(
+        name, shape, base.folder if base else None, frozen, recipe, objective, identity
+    )
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _rank_ic(
+    settings: TrainSettings,
+    prepared: _Prepared,
+    folder: Path,
+    stages: Sequence[str],
+    console: Console,
+) -> RankIC | str:
+    if "model" not in stages:
+        return ""
+    if not settings.validation.rank_ic:
+        return "Their RankIC was not measured (validation.rank_ic: false)."
+    if "ts" in prepared.market.bars.columns:
+        return "Their RankIC was not measured: decision dates are those of daily bars."
+    span = prepared.split.validation
+    first, last = (moment.astype("datetime64[D]").item() for moment in (span.first, span.last))
+    try:
+        return forecast_rank_ic(folder, prepared.market, (first, last), settings, console)
+    except UsageError as error:
+        return f"Their RankIC could not be measured: {error}."
+
+
+def _facts(
+    settings: TrainSettings,
+    prepared: _Prepared,
+    done: dict[str, dict[str, float]],
+    measured: dict[str, dict[str, dict[str, float]]],
+    ranks: RankIC | str,
+    minutes: dict[str, float],
+) -> TrainingFacts:
+    bars = prepared.bars
+    said = settings.card.description or (
+        f"Bars of {len(bars.tickers)} tickers, source {settings.data.source}"
+    )
+    environment = environment_facts()
+    return TrainingFacts(
+        data=f"{said}: {len(bars):,} bars",
+        data_sha256=bars.sha256(),
+        split=prepared.split,
+        trained_until=_trained_until(prepared),
+        metrics={name: done[name] | measured["validation"].get(name, {}) for name in done},
+        test=measured["test"],
+        rank_ic=ranks,
+        minutes=minutes,
+        code_version=environment["code_version"],
+        command=_command(sys.argv[1:]),
+    )
+
+
+def _trained_until(prepared: _Prepared) -> date | None:
+    """The later of the run's own and its bases'; None when a base does not say."""
+    bases = [prepared.networks.tokenizer_base, prepared.networks.model_base]
+    dates = [base.trained_until for base in bases if base is not None]
+    if None in dates:
+        return None
+    return max([prepared.split.until, *(day for day in dates if day)])
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The command line without the paths of this machine."""
+    hidden = {"--data.path": "FILE", "--data.store": "FILE", "--run.dir": "DIR"}
+    shown: list[str] = []
+    for flag, before in zip(arguments, ["", *arguments], strict=False):
+        word = hidden.get(before, flag)
+        shown.append(f"'{word}'" if " " in word else word)
+    return " ".join(("python -m engine.train", *shown))
+
+
+def _manifest(settings: TrainSettings, facts: TrainingFacts, market: Market) -> dict[str, Any]:
+    split = facts.split
+    ranks = facts.rank_ic
+    return {
+        "version": 1,
+        **environment_facts(),
+        "command": facts.command.split(),
+        "seed": settings.run.seed,
+        "data_sha256": facts.data_sha256,
+        "drops": market.drops,
+        "spans": {
+            "training": str(split.training),
+            "validation": str(split.validation),
+            "test": None if split.test is None else str(split.test),
+            "gap": split.gap,
+        },
+        "trained_until": facts.trained_until,
+        "metrics": facts.metrics,
+        "test": facts.test,
+        "rank_ic": ranks if isinstance(ranks, str) else dataclasses.asdict(ranks),
+        "minutes": facts.minutes,
+    }
