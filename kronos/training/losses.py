@@ -50,7 +50,8 @@ def next_token_losses(
     share = weights / weights.sum() / len(s1)
 
     def loss(logits: Tensor, ids: Tensor) -> Tensor:
-        each = F.cross_entropy(logits.float().transpose(1, 2), ids[:, 1:], reduction="none")
+        wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        each = F.cross_entropy(wide.transpose(1, 2), ids[:, 1:], reduction="none")
         return (each * share).sum()
 
     coarse, fine = loss(s1_logits, s1), loss(s2_logits, s2)
