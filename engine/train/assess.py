@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.train.settings import TrainSettings
-from engine.train.spans import Split
+from engine.train.spans import Split, cut_windows
 
 __all__ = ["assess"]
 
@@ -19,25 +19,22 @@ def assess(
     from kronos import Kronos, KronosTokenizer
     from kronos.training import (
         WindowRules,
-        Windows,
         evaluate_model,
         evaluate_tokenizer,
         training_tables,
         validation_batches,
     )
 
-    cut = settings.windows
-    rules = WindowRules(cut.length, (cut.shortest_context, cut.longest_context), cut.clip)
-    how = {"length": rules.length, "clip": rules.clip}
+    rules = WindowRules(**settings.windows.arguments())
     tokenizer = KronosTokenizer.from_folder(folder / "tokenizer")
-    training = Windows(bars, split.training, **how)
+    training = cut_windows(bars, rules, split.training)
     spans = {"validation": (split.validation, split.training.last)}
     if split.test is not None:
         spans["test"] = (split.test, split.validation.last)
     found: dict[str, dict[str, dict[str, float]]] = {"validation": {}, "test": {}}
     rotate = settings.model_stage.dependency_rope == "trained"
     for name, (span, after) in spans.items():
-        windows = Windows(bars, span, **how, after=after, name=name)
+        windows = cut_windows(bars, rules, span, after=after, name=name)
         batches = validation_batches(windows, rules, settings.validation.windows)
         if "tokenizer" in stages:
             found[name]["tokenizer"] = evaluate_tokenizer(tokenizer, batches)

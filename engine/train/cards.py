@@ -28,8 +28,9 @@ class TrainingFacts:
         metrics: best validation metrics of each trained stage; `step`, `steps` among them.
         test: the same figures on the test span, when there is one.
         rank_ic: of the forecasts on the validation dates, or why there is none.
-        minutes: of wall time, by stage, of the last process that trained it.
-        code_version, command: to run it again.
+        minutes: of wall time, by stage, of the process that finished it.
+        environment: code version, packages, machine.
+        command: to run it again.
     """
 
     data: str
@@ -40,7 +41,7 @@ class TrainingFacts:
     test: dict[str, dict[str, float]]
     rank_ic: RankIC | str
     minutes: dict[str, float]
-    code_version: str
+    environment: dict[str, Any]
     command: str
 
 
@@ -56,6 +57,7 @@ def write_cards(
         for part in ("tokenizer", "model")
         if (folder / part / "config.json").is_file()
     }
+    version = facts.environment["code_version"]
     for part in facts.metrics:
         front = {
             "license": settings.card.license,
@@ -73,7 +75,7 @@ def write_cards(
             "On the test span": _metrics(part, facts.test[part]) if part in facts.test else "",
             "Forecasts": _forecasts(facts.rank_ic) if part == "model" else "",
             "Files": _files(folder, part, hashes),
-            "Command": f"```\n{facts.command}\n```\n\nCode version {facts.code_version}.",
+            "Command": f"```\n{facts.command}\n```\n\nCode version {version}.",
         }
         title = f"{settings.card.name}, {part}"
         write_text(folder / part / CARD_FILE, model_card(front, title, sections))
@@ -110,7 +112,7 @@ def _training(part: str, settings: TrainSettings, base: Base | None, facts: Trai
         f"to ±{rules.clip:g}. {metrics['steps']:.0f} steps of {stage.batch} windows, the weights "
         f"of step {metrics['step']:.0f} kept (lowest validation loss); AdamW, one cycle: "
         f"`{recipe}`. Seed {settings.run.seed}; {settings.workers.count} worker(s) of "
-        f"{settings.workers.cpus} core(s), {facts.minutes[part]:.0f} minutes."
+        f"{settings.workers.cpus} core(s), {facts.minutes[part]:.1f} minutes."
     )
     if part == "tokenizer":
         return text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +22,12 @@ def draw_curves(metrics: pl.DataFrame, folder: Path) -> list[Path]:
     for stage in metrics["stage"].unique(maintain_order=True):
         path = folder / f"{stage}_loss.png"
         rows = metrics.filter(pl.col("stage") == stage)
-        replace_file(path, lambda part, s=stage, r=rows: _draw(part, s, r))
+        replace_file(path, partial(_draw, stage=stage, rows=rows))
         written.append(path)
     return written
 
 
-def _draw(path: Path, stage: str, rows: pl.DataFrame) -> None:
+def _draw(path: Path, *, stage: str, rows: pl.DataFrame) -> None:
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
@@ -63,6 +64,6 @@ def _plot(
     steps, values = line["step"].to_numpy(), line["value"]
     if smooth:
         axes.plot(steps, values.to_numpy(), color="0.8", linewidth=0.8)
-        values = values.ewm_mean(span=10)
+        values = values.rolling_mean(9, center=True, min_samples=1)
     marker = {"marker": "o", "markersize": 3} if split == "validation" else {}
     axes.plot(steps, values.to_numpy(), label=label, linewidth=1.4, **marker)

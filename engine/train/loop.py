@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
+from engine.files import copy_file
 from engine.train.checkpoints import CheckpointStore
+from engine.train.spans import cut_windows
 
 if TYPE_CHECKING:
     import torch
@@ -119,17 +121,15 @@ def build_stage(
         Stage,
         TokenizerObjective,
         WindowRules,
-        Windows,
         WindowSampler,
         share_codebook,
         validation_batches,
     )
 
     plan, rules = worker.stage, WindowRules(**worker.windows)
-    cut = {"length": rules.length, "clip": rules.clip}
-    training = Windows(bars, Span(*worker.training), **cut)
-    held = Windows(
-        bars, Span(*worker.validation), **cut, after=worker.training[1], name="validation"
+    training = cut_windows(bars, rules, Span(*worker.training))
+    held = cut_windows(
+        bars, rules, Span(*worker.validation), after=worker.training[1], name="validation"
     )
     batches = validation_batches(held, rules, worker.validation_windows)
     recipe = Recipe(**plan.recipe)
@@ -287,10 +287,7 @@ class _Loop:
 
     def _finish(self) -> None:
         """The best weights, whole, in the run folder."""
-        import shutil
         import tempfile
-
-        from engine.files import replace_file
 
         target = self.worker.folder / self.stage.name
         target.mkdir(parents=True, exist_ok=True)
@@ -298,8 +295,7 @@ class _Loop:
         with tempfile.TemporaryDirectory(dir=self.worker.folder) as beside:
             network.save_pretrained(Path(beside))
             for name in ("config.json", "model.safetensors"):
-                source = Path(beside) / name
-                replace_file(target / name, lambda part, s=source: shutil.copyfile(s, part))
+                copy_file(Path(beside) / name, target / name)
 
     def _guarded(self, action: Callable[..., None], *arguments: Any) -> str | None:
         """Rank 0 acts; what goes wrong with files or numbers becomes a line for everybody."""

@@ -118,6 +118,6 @@ def _buildable(tokenizer: dict[str, Any], model: dict[str, Any]) -> None:
         ("model", Kronos, model),
     ):
         try:
-            kind(**shape)  # type: ignore[operator]
+            kind(**shape)
         except (ValueError, TypeError) as error:
             raise UsageError(f"{part}: {error}") from None

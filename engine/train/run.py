@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from rich.console import Console
 
 from engine.data.market import Market, load_market
 from engine.errors import UsageError
-from engine.files import replace_file
+from engine.files import copy_file
 from engine.run_folder import RunFolder, environment_facts
 from engine.scoring.cluster import ray_cluster
 from engine.train.assess import assess
@@ -36,7 +35,7 @@ from engine.train.metrics import read_metrics
 from engine.train.networks import Networks, find_networks
 from engine.train.rank_ic import RankIC, forecast_rank_ic
 from engine.train.settings import StageSettings, TrainSettings
-from engine.train.spans import Split, bar_arrays, split_bars
+from engine.train.spans import Split, bar_arrays, cut_windows, split_bars
 from engine.train.workers import run_stage
 
 if TYPE_CHECKING:
@@ -72,7 +71,7 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
     """
     prepared = _prepare(settings)
     folder = RunFolder(settings.run.dir, settings.run.name)
-    workers = settings.workers
+    workers, environment = settings.workers, environment_facts()
     minutes: dict[str, float] = {}
     done: dict[str, dict[str, float]] = {}
     with folder.open():
@@ -97,7 +96,7 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
             draw_curves(read_metrics(folder.path / "metrics.csv"), folder.path / "figures")
             ranks = _rank_ic(settings, prepared, folder.path, stages, console)
         measured = assess(folder.path, settings, prepared.bars, prepared.split, stages)
-        facts = _facts(settings, prepared, done, measured, ranks, minutes)
+        facts = _facts(settings, prepared, done, measured, ranks, minutes, environment)
         write_cards(folder.path, settings, prepared.networks, facts)
         manifest = _manifest(settings, facts, prepared.market)
         folder.write_json("manifest.json", manifest)
@@ -126,32 +125,17 @@ def _until(bars: pl.DataFrame, last: Any) -> pl.DataFrame:
 
 def _check_windows(bars: TrainingBars, split: Split, settings: TrainSettings) -> None:
     """Every span has a window, before any worker starts."""
-    from kronos.training import Windows, validation_batches
+    from kronos.training import WindowRules, validation_batches
 
-    rules = window_rules(settings)
-    cut = {"length": rules.length, "clip": rules.clip}
+    rules = WindowRules(**settings.windows.arguments())
     try:
-        Windows(bars, split.training, **cut)
-        held = Windows(bars, split.validation, **cut, after=split.training.last, name="validation")
+        cut_windows(bars, rules, split.training)
+        held = cut_windows(
+            bars, rules, split.validation, after=split.training.last, name="validation"
+        )
         validation_batches(held, rules, 1)
     except ValueError as error:
         raise UsageError(f"windows.length: {error}") from None
-
-
-def window_rules(settings: TrainSettings) -> Any:
-    """`kronos.training.WindowRules` of the settings."""
-    from kronos.training import WindowRules
-
-    return WindowRules(**_window_arguments(settings))
-
-
-def _window_arguments(settings: TrainSettings) -> dict[str, Any]:
-    rules = settings.windows
-    return {
-        "length": rules.length,
-        "context": (rules.shortest_context, rules.longest_context),
-        "clip": rules.clip,
-    }
 
 
 def _tokenizer_for(
@@ -166,7 +150,7 @@ def _tokenizer_for(
         for name in ("config.json", "model.safetensors", "README.md"):
             source = base.folder / name
             if source.is_file():
-                replace_file(target / name, lambda part, s=source: shutil.copyfile(s, part))
+                copy_file(source, target / name)
     elif not (target / "model.safetensors").is_file():
         raise UsageError(
             f"--stage model: {target} holds no tokenizer; train it first (--stage tokenizer) or "
@@ -189,7 +173,7 @@ def _share(prepared: _Prepared, settings: TrainSettings, folder: Path) -> Worker
         bars=ray.put(prepared.bars),
         training=(split.training.first, split.training.last),
         validation=(split.validation.first, split.validation.last),
-        windows=_window_arguments(settings),
+        windows=settings.windows.arguments(),
         validation_windows=settings.validation.windows,
         stage=StagePlan("", {}, None, None, {}, {}, {}),
         seed=settings.run.seed,
@@ -225,7 +209,7 @@ def _plan(name: str, settings: TrainSettings, prepared: _Prepared, folder: Path)
     identity = {
         **{f"{name}.{key}": value for key, value in shape.items()},
         **{f"{name}_stage.{key}": _plain(value) for key, value in (recipe | objective).items()},
-        **{f"windows.{key}": _plain(value) for key, value in _window_arguments(settings).items()},
+        **{f"windows.{key}": _plain(value) for key, value in settings.windows.arguments().items()},
         f"{name}.base": base.sha256 if base else None,
         "tokenizer": checkpoint_sha256(frozen) if frozen else None,
         "split.training": str(split.training),
@@ -272,12 +256,12 @@ def _facts(
     measured: dict[str, dict[str, dict[str, float]]],
     ranks: RankIC | str,
     minutes: dict[str, float],
+    environment: dict[str, Any],
 ) -> TrainingFacts:
     bars = prepared.bars
     said = settings.card.description or (
         f"Bars of {len(bars.tickers)} tickers, source {settings.data.source}"
     )
-    environment = environment_facts()
     return TrainingFacts(
         data=f"{said}: {len(bars):,} bars",
         data_sha256=bars.sha256(),
@@ -287,7 +271,7 @@ def _facts(
         test=measured["test"],
         rank_ic=ranks,
         minutes=minutes,
-        code_version=environment["code_version"],
+        environment=environment,
         command=_command(sys.argv[1:]),
     )
 
@@ -316,8 +300,8 @@ def _manifest(settings: TrainSettings, facts: TrainingFacts, market: Market) -> 
     ranks = facts.rank_ic
     return {
         "version": 1,
-        **environment_facts(),
-        "command": facts.command.split(),
+        **facts.environment,
+        "command": facts.command,
         "seed": settings.run.seed,
         "data_sha256": facts.data_sha256,
         "drops": market.drops,

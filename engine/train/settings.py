@@ -80,6 +80,14 @@ class WindowSettings(Section):
             )
         return self
 
+    def arguments(self) -> dict[str, Any]:
+        """Those of `kronos.training.WindowRules`."""
+        return {
+            "length": self.length,
+            "context": (self.shortest_context, self.longest_context),
+            "clip": self.clip,
+        }
+
 
 class NetworkSettings(Section):
     """A network: the checkpoint it starts from, or null for random weights, and its shape.

@@ -13,9 +13,9 @@ from engine.errors import UsageError
 from engine.train.settings import SpanSettings, SplitSettings
 
 if TYPE_CHECKING:
-    from kronos.training import Span, TrainingBars
+    from kronos.training import Span, TrainingBars, WindowRules, Windows
 
-__all__ = ["Split", "bar_arrays", "split_bars"]
+__all__ = ["Split", "bar_arrays", "cut_windows", "split_bars"]
 
 COLUMNS = ("open", "high", "low", "close", "volume", "amount")
 
@@ -140,3 +140,17 @@ def _after(moments: np.ndarray, day: date) -> int:
 
 def _day(moment: np.datetime64) -> str:
     return str(moment.astype("datetime64[D]"))
+
+
+def cut_windows(
+    bars: TrainingBars,
+    rules: WindowRules,
+    span: Span,
+    *,
+    after: np.datetime64 | None = None,
+    name: str = "training",
+) -> Windows:
+    """`kronos.training.Windows` by the rules of a run; raises as it does."""
+    from kronos.training import Windows
+
+    return Windows(bars, span, length=rules.length, clip=rules.clip, after=after, name=name)

@@ -202,6 +202,38 @@ def test_fine_tuning_takes_the_later_date_and_the_bases_shape(
         train(settings(tmp_path / "other", **names, **{"model.d_model": 32}), QUIET)
 
 
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 400 kB: room for a few checkpoints."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    size = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    if subprocess.run(size, capture_output=True, check=False).returncode:
+        pytest.skip("mounting is not permitted here")
+    yield disk
+    subprocess.run(["umount", "-l", str(disk)], check=True)
+
+
+def test_a_full_disk_ends_the_run_with_its_checkpoints_intact(
+    cluster, unbroken, settings, small_disk
+):
+    folder = small_disk / "full"
+    with pytest.raises(
+        UsageError, match="cannot be written .*: it goes on from the last"
+    ) as caught:
+        train(settings(folder, **{"checkpoint.keep": 100}), QUIET, stages=("tokenizer",))
+    assert "\n" not in str(caught.value)
+    checkpoints = folder / "checkpoints" / "tokenizer"
+    kept = sorted(checkpoints.iterdir())
+    assert len(kept) >= 2
+    for path in kept:
+        torch.load(path, weights_only=True)
+    for path in kept[:-1]:
+        path.unlink()  # some space
+    train(settings(folder), QUIET, stages=("tokenizer",))
+    assert difference(unbroken.folder.path, folder, "tokenizer") <= 1e-6
+
+
 def test_a_run_folder_of_another_run_is_refused(cluster, unbroken, settings):
     folder = unbroken.folder.path
     before = weights(folder, "tokenizer")
