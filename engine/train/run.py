@@ -87,6 +87,7 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
                 began = time.perf_counter()
                 plan = _plan(name, settings, prepared, folder.path)
                 worker = dataclasses.replace(shared, stage=plan)
+                worker.store().check()
                 stage: StageSettings = getattr(settings, f"{name}_stage")
                 with StageDisplay(console, name, stage.steps, stage.batch) as display:
                     result = run_stage(worker, workers, display.hear)

@@ -66,7 +66,7 @@ def test_a_full_disk_leaves_the_earlier_checkpoint(tmp_path):
     code = textwrap.dedent(FULL_DISK.format(folder=str(tmp_path), recipe=RECIPE))
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.startswith("OSError")
-    assert [p.name for p in tmp_path.iterdir()] == ["step-000000005.pt"]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["recipe.json", "step-000000005.pt"]
     assert CheckpointStore(tmp_path, RECIPE, keep=2).latest()["steps"] == 5
 
 

@@ -54,8 +54,7 @@ def test_a_run_leaves_what_it_promises(unbroken):
         picture = (folder / "figures" / f"{stage}_loss.png").read_bytes()
         assert picture.startswith(b"\x89PNG")
         assert list((folder / "tensorboard" / stage).glob("events.out.tfevents.*"))
-        kept = sorted(p.name for p in (folder / "checkpoints" / stage).iterdir())
-        assert len(kept) == 2
+        assert len(list((folder / "checkpoints" / stage).glob("*.pt"))) == 2
     info = checkpoint_info(folder)
     assert info.trained_until == date(2018, 12, 31)
     assert info.max_context == 24
@@ -118,40 +117,40 @@ def test_a_killed_worker_is_replaced(unbroken, settings, tmp_path):
     """To the same weights and the same loss curve, row by row."""
     hits: list[int] = []
     watching = killer(tmp_path / "killed", 5, hits)
-    done = train(settings(tmp_path / "killed", **{"tokenizer_stage.steps": 30}), QUIET)
+    done = train(settings(tmp_path / "killed"), QUIET, stages=("tokenizer",))
     watching.join()
     assert hits
     one, two = unbroken.folder.path, done.folder.path
-    for part in PARTS:
-        assert difference(one, two, part) <= 1e-6
-    curves = [read_metrics(folder / "metrics.csv") for folder in (one, two)]
-    assert curves[0].equals(curves[1])
+    assert difference(one, two, "tokenizer") <= 1e-6
+    assert curve(one, "tokenizer").equals(curve(two, "tokenizer"))
+
+
+def curve(folder: Path, stage: str) -> pl.DataFrame:
+    return read_metrics(folder / "metrics.csv").filter(pl.col("stage") == stage)
 
 
 @pytest.mark.slow
 def test_a_killed_driver_is_followed_up_by_the_next(unbroken, config, settings, tmp_path):
-    folder = tmp_path / "broken"
-    command = [sys.executable, "-m", "engine.train", "--config", str(config)]
-    place = ["--run.dir", str(tmp_path), "--run.name", "broken"]
+    folder, base = tmp_path / "broken", unbroken.folder.path / "tokenizer"
+    command = [sys.executable, "-m", "engine.train", "--config", str(config), "--stage", "model"]
+    place = ["--run.dir", str(tmp_path), "--run.name", "broken", "--tokenizer.base", str(base)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     driver = subprocess.Popen([*command, *place], start_new_session=True, **quiet)
-    checkpoints = folder / "checkpoints" / "tokenizer"
+    checkpoints = folder / "checkpoints" / "model"
     deadline = time.monotonic() + 150
-    while not (checkpoints / "step-000000010.pt").exists():
+    while not (checkpoints / "step-000000005.pt").exists():
         assert driver.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.005)
     os.kill(driver.pid, signal.SIGKILL)
     driver.wait()
-    assert not (folder / "model").exists()
+    assert not (folder / "manifest.json").exists()
     while any(is_worker(pid) for pid in session(driver.pid)):  # they follow a dead driver
         assert time.monotonic() < deadline
         time.sleep(0.1)
-    done = train(settings(folder), QUIET)
-    for part in PARTS:
-        assert difference(unbroken.folder.path, done.folder.path, part) <= 1e-6
-    curves = [read_metrics(f / "metrics.csv") for f in (unbroken.folder.path, folder)]
-    assert curves[0].equals(curves[1])
+    train(settings(folder, **{"tokenizer.base": base}), QUIET, stages=("model",))
+    assert difference(unbroken.folder.path, folder, "model") <= 1e-6
+    assert curve(unbroken.folder.path, "model").equals(curve(folder, "model"))
 
 
 def session(leader: int) -> list[int]:
@@ -198,16 +197,17 @@ def test_fine_tuning_takes_the_later_date_and_the_bases_shape(
     assert info.trained_until == date(2018, 12, 31)  # the base's, later than the run's own
     assert info.tokenizer_sha256 == checkpoint_info(base).tokenizer_sha256
     assert 0 < difference(base, done.folder.path, "model") < 0.1
+    # What the small configuration writes of a shape agrees with the base; something else may not.
     with pytest.raises(UsageError, match=r"model\.d_model: 32, but .* has 16"):
         train(settings(tmp_path / "other", **names, **{"model.d_model": 32}), QUIET)
 
 
 @pytest.fixture
 def small_disk(tmp_path):
-    """A disk of 400 kB: room for a few checkpoints."""
+    """A disk of 700 kB: room for a few checkpoints."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    size = ["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)]
+    size = ["mount", "-t", "tmpfs", "-o", "size=700k", "tmpfs", str(disk)]
     if subprocess.run(size, capture_output=True, check=False).returncode:
         pytest.skip("mounting is not permitted here")
     yield disk
@@ -219,12 +219,12 @@ def test_a_full_disk_ends_the_run_with_its_checkpoints_intact(
 ):
     folder = small_disk / "full"
     with pytest.raises(
-        UsageError, match="cannot be written .*: it goes on from the last"
+        UsageError, match=r"cannot be written .*: it goes on from the last"
     ) as caught:
         train(settings(folder, **{"checkpoint.keep": 100}), QUIET, stages=("tokenizer",))
     assert "\n" not in str(caught.value)
     checkpoints = folder / "checkpoints" / "tokenizer"
-    kept = sorted(checkpoints.iterdir())
+    kept = sorted(checkpoints.glob("*.pt"))
     assert len(kept) >= 2
     for path in kept:
         torch.load(path, weights_only=True)
