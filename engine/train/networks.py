@@ -64,7 +64,7 @@ def _base(part: Part, network: NetworkSettings) -> Base | None:
         return None
     from kronos import Kronos, KronosTokenizer, checkpoint_info
     from kronos.folder import CheckpointError, checkpoint_sha256
-    from kronos.info import NANO, PUBLISHED_UNTIL
+    from kronos.info import NANO
 
     name, revision = network.base, network.revision
     try:
@@ -76,8 +76,6 @@ def _base(part: Part, network: NetworkSettings) -> Base | None:
         else:
             folder, until = _tokenizer_folder(name, revision)
             KronosTokenizer.from_folder(folder)
-            if until is None and name.startswith("NeoQuasar/"):
-                until = PUBLISHED_UNTIL
     except CheckpointError as error:
         raise UsageError(f"{part}.base: {error}") from None
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))

@@ -41,7 +41,7 @@ from engine.train.workers import run_stage
 if TYPE_CHECKING:
     from kronos.training import TrainingBars
 
-__all__ = ["STAGES", "Trained", "train"]
+__all__ = ["STAGES", "Prepared", "Trained", "prepare", "train"]
 
 log = logging.getLogger(__name__)
 STAGES = ("tokenizer", "model")
@@ -56,7 +56,9 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class _Prepared:
+class Prepared:
+    """Bars, spans and networks of a run, all checked."""
+
     market: Market
     bars: TrainingBars
     split: Split
@@ -69,7 +71,7 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
     A run that was broken off goes on from its last checkpoint. Raises UsageError for anything a
     user can mend.
     """
-    prepared = _prepare(settings)
+    prepared = prepare(settings)
     folder = RunFolder(settings.run.dir, settings.run.name)
     workers, environment = settings.workers, environment_facts()
     minutes: dict[str, float] = {}
@@ -104,7 +106,8 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
     return Trained(folder, manifest)
 
 
-def _prepare(settings: TrainSettings) -> _Prepared:
+def prepare(settings: TrainSettings) -> Prepared:
+    """Raises UsageError for bad input, before any worker starts."""
     networks = find_networks(settings)
     market = load_market(settings.data)
     bars = bar_arrays(market.bars)
@@ -114,7 +117,7 @@ def _prepare(settings: TrainSettings) -> _Prepared:
     # Nothing later is needed, so nothing later is there to leak.
     bars = bar_arrays(_until(market.bars, last))
     _check_windows(bars, split, settings)
-    return _Prepared(market, bars, split, networks)
+    return Prepared(market, bars, split, networks)
 
 
 def _until(bars: pl.DataFrame, last: Any) -> pl.DataFrame:
@@ -163,7 +166,7 @@ def _arrays(bars: TrainingBars) -> tuple[Any, ...]:
     return (bars.ticker, bars.times, bars.values, bars.factor, bars.stamps)
 
 
-def _share(prepared: _Prepared, settings: TrainSettings, folder: Path) -> WorkerConfig:
+def _share(prepared: Prepared, settings: TrainSettings, folder: Path) -> WorkerConfig:
     """What all stages' workers have in common; the bars go once into the object store."""
     import ray
     from ray.util.queue import Queue
@@ -186,7 +189,7 @@ def _share(prepared: _Prepared, settings: TrainSettings, folder: Path) -> Worker
     )
 
 
-def _plan(name: str, settings: TrainSettings, prepared: _Prepared, folder: Path) -> StagePlan:
+def _plan(name: str, settings: TrainSettings, prepared: Prepared, folder: Path) -> StagePlan:
     from kronos.folder import checkpoint_sha256
 
     stage: StageSettings = getattr(settings, f"{name}_stage")
@@ -231,7 +234,7 @@ def _plain(value: Any) -> Any:
 
 def _rank_ic(
     settings: TrainSettings,
-    prepared: _Prepared,
+    prepared: Prepared,
     folder: Path,
     stages: Sequence[str],
     console: Console,
@@ -252,7 +255,7 @@ def _rank_ic(
 
 def _facts(
     settings: TrainSettings,
-    prepared: _Prepared,
+    prepared: Prepared,
     done: dict[str, dict[str, float]],
     measured: dict[str, dict[str, dict[str, float]]],
     ranks: RankIC | str,
@@ -277,7 +280,7 @@ def _facts(
     )
 
 
-def _trained_until(prepared: _Prepared) -> date | None:
+def _trained_until(prepared: Prepared) -> date | None:
     """The later of the run's own and its bases'; None when a base does not say."""
     bases = [prepared.networks.tokenizer_base, prepared.networks.model_base]
     dates = [base.trained_until for base in bases if base is not None]

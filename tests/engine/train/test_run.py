@@ -37,7 +37,8 @@ def difference(one: Path, two: Path, part: str) -> float:
 
 @pytest.fixture(scope="module")
 def unbroken(cluster, settings, tmp_path_factory) -> Trained:
-    return train(settings(tmp_path_factory.mktemp("runs") / "unbroken"), QUIET)
+    folder = tmp_path_factory.mktemp("runs") / "unbroken"
+    return train(settings(folder, **{"validation.rank_ic": True}), QUIET)
 
 
 def test_a_run_leaves_what_it_promises(unbroken):
@@ -61,6 +62,12 @@ def test_a_run_leaves_what_it_promises(unbroken):
     manifest = json.loads((folder / "manifest.json").read_text())
     assert manifest["trained_until"] == "2018-12-31"
     assert manifest["metrics"]["model"]["s1"] > 0
+    ranks = manifest["rank_ic"]["by_forecaster"]
+    for name, judged, constant in (("model", 35, 0), ("momentum", 35, 0), ("persistence", 0, 35)):
+        assert ranks[name]["5"]["n_dates"] >= judged
+        assert ranks[name]["5"]["n_constant"] >= constant
+    assert -1 <= ranks["model"]["5"]["rank_ic_mean"] <= 1
+    assert ranks["persistence"]["5"]["rank_ic_mean"] is None
     card = (folder / "model" / "README.md").read_text()
     for said in (
         info.model_sha256,
