@@ -16,71 +16,22 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from engine.files import copy_file
-from engine.train.checkpoints import CheckpointStore
-from engine.train.spans import cut_windows
+from engine.train.build import Validate, build_stage
+from engine.train.plan import WorkerConfig
 
 if TYPE_CHECKING:
-    import torch
-
     from engine.train.metrics import MetricsLog
-    from kronos.training import Batch, Stage, TrainingBars
+    from kronos.training import Stage, TrainingBars
 
-__all__ = ["StagePlan", "WorkerConfig", "train_worker"]
+__all__ = ["train_worker"]
 
 LOG_EVERY = 10
 Tell = Callable[[dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class StagePlan:
-    """One stage as the driver hands it to the workers.
-
-    Attributes:
-        name: tokenizer or model.
-        shape: constructor arguments of the network.
-        base: folder of the weights to start from, or None.
-        frozen: for the model stage, the folder of the tokenizer whose tokens it learns.
-        recipe: fields of `kronos.training.Recipe`.
-        objective: further arguments of the model's objective.
-        identity: plain values by dotted key that decide the weights; checkpoints carry them.
-    """
-
-    name: str
-    shape: dict[str, Any]
-    base: Path | None
-    frozen: Path | None
-    recipe: dict[str, Any]
-    objective: dict[str, Any]
-    identity: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class WorkerConfig:
-    """Everything a worker needs; bars come from Ray's object store."""
-
-    folder: Path
-    bars: Any
-    training: tuple[Any, Any]
-    validation: tuple[Any, Any]
-    windows: dict[str, Any]
-    validation_windows: int
-    stage: StagePlan
-    seed: int
-    precision: str
-    cpus: int
-    checkpoint_every: int
-    checkpoint_keep: int
-    queue: Any
-
-    def store(self) -> CheckpointStore:
-        folder = self.folder / "checkpoints" / self.stage.name
-        return CheckpointStore(folder, self.stage.identity, keep=self.checkpoint_keep)
 
 
 def train_worker(config: dict[str, Any]) -> dict[str, Any]:
@@ -106,100 +57,6 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     return _Loop(worker, stage, validation, tell, rank, world, since).run()
 
 
-def build_stage(
-    worker: WorkerConfig, bars: TrainingBars, rank: int, world: int
-) -> tuple[Stage, Callable[[Any], dict[str, float]]]:
-    """The stage on this worker's device, and what looks at its network on validation windows."""
-    import torch
-    from ray.train.torch import get_device, prepare_model
-
-    from kronos import Kronos, KronosTokenizer
-    from kronos.training import (
-        ModelObjective,
-        Recipe,
-        Span,
-        Stage,
-        TokenizerObjective,
-        WindowRules,
-        WindowSampler,
-        share_codebook,
-        validation_batches,
-    )
-
-    plan, rules = worker.stage, WindowRules(**worker.windows)
-    training = cut_windows(bars, rules, Span(*worker.training))
-    held = cut_windows(
-        bars, rules, Span(*worker.validation), after=worker.training[1], name="validation"
-    )
-    batches = validation_batches(held, rules, worker.validation_windows)
-    recipe = Recipe(**plan.recipe)
-    device = get_device()
-    torch.manual_seed(worker.seed)
-    kind: Any = KronosTokenizer if plan.name == "tokenizer" else Kronos
-    network = kind(**plan.shape) if plan.base is None else kind.from_folder(plan.base)
-    network.to(device)
-    objective: Any
-    if plan.name == "tokenizer":
-        if world > 1:
-            share_codebook(network, _mean_over_workers)
-        objective = TokenizerObjective(network)
-    else:
-        assert plan.frozen is not None
-        frozen = KronosTokenizer.from_folder(plan.frozen).to(device)
-        objective = ModelObjective(network, frozen, **plan.objective)
-    sampler = WindowSampler(
-        training,
-        batch=recipe.batch,
-        epoch_windows=recipe.epoch_windows,
-        context=rules.context,
-        seed=worker.seed,
-        stream=1 if plan.name == "tokenizer" else 2,
-        rank=rank,
-        world=world,
-    )
-    wrapped = prepare_model(objective) if world > 1 else None
-    stage = Stage(
-        plan.name,
-        objective,
-        recipe,
-        sampler,
-        seed=worker.seed,
-        wrapped=wrapped,
-        autocast=_autocast(worker.precision, device),
-    )
-    return stage, _evaluation(plan, objective, batches)
-
-
-def _evaluation(
-    plan: StagePlan, objective: Any, batches: list[Batch]
-) -> Callable[[Any], dict[str, float]]:
-    from kronos.training import evaluate_model, evaluate_tokenizer
-
-    if plan.name == "tokenizer":
-        return lambda network: evaluate_tokenizer(network, batches)
-    tokenizer = objective.encode.tokenizer
-    return lambda network: evaluate_model(network, tokenizer, batches, rotate=objective.rotate)
-
-
-def _autocast(precision: str, device: torch.device) -> str | None:
-    """bfloat16 where asked for; with auto, on GPUs with units for it (Ampere and later). On CPUs it
-    was measured at half the speed of float32."""
-    import torch
-
-    if precision == "auto":
-        good = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
-        return "bfloat16" if good else None
-    return "bfloat16" if precision == "bfloat16" else None
-
-
-def _mean_over_workers(value: torch.Tensor) -> torch.Tensor:
-    import torch.distributed as dist
-
-    total = value.clone()
-    dist.all_reduce(total)
-    return total / dist.get_world_size()
-
-
 class _Loop:
     """Steps, looks, log and checkpoints of one worker."""
 
@@ -207,7 +64,7 @@ class _Loop:
         self,
         worker: WorkerConfig,
         stage: Stage,
-        validate: Callable[[Any], dict[str, float]],
+        validate: Validate,
         tell: Tell,
         rank: int,
         world: int,

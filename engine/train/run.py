@@ -10,38 +10,35 @@ from __future__ import annotations
 
 import dataclasses
 import logging
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 from rich.console import Console
 
-from engine.data.market import Market, load_market
 from engine.errors import UsageError
 from engine.files import copy_file
 from engine.run_folder import RunFolder, environment_facts
 from engine.scoring.cluster import ray_cluster
 from engine.train.assess import assess
-from engine.train.cards import TrainingFacts, write_cards
+from engine.train.cards import write_cards
 from engine.train.display import StageDisplay
 from engine.train.figures import draw_curves
-from engine.train.loop import StagePlan, WorkerConfig
 from engine.train.metrics import read_metrics
-from engine.train.networks import Networks, find_networks
+from engine.train.networks import Networks
+from engine.train.plan import StagePlan, WorkerConfig
+from engine.train.prepare import Prepared, prepare
 from engine.train.rank_ic import RankIC, forecast_rank_ic
+from engine.train.record import manifest_content, training_facts
 from engine.train.settings import StageSettings, TrainSettings
-from engine.train.spans import Split, bar_arrays, cut_windows, split_bars
 from engine.train.workers import run_stage
 
 if TYPE_CHECKING:
     from kronos.training import TrainingBars
 
-__all__ = ["STAGES", "Prepared", "Trained", "prepare", "train"]
+__all__ = ["STAGES", "Trained", "train"]
 
 log = logging.getLogger(__name__)
 STAGES = ("tokenizer", "model")
@@ -53,16 +50,6 @@ class Trained:
 
     folder: RunFolder
     manifest: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """Bars, spans and networks of a run, all checked."""
-
-    market: Market
-    bars: TrainingBars
-    split: Split
-    networks: Networks
 
 
 def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = STAGES) -> Trained:
@@ -99,47 +86,11 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
             draw_curves(read_metrics(folder.path / "metrics.csv"), folder.path / "figures")
             ranks = _rank_ic(settings, prepared, folder.path, stages, console)
         measured = assess(folder.path, settings, prepared.bars, prepared.split, stages)
-        facts = _facts(settings, prepared, done, measured, ranks, minutes, environment)
+        facts = training_facts(settings, prepared, done, measured, ranks, minutes, environment)
         write_cards(folder.path, settings, prepared.networks, facts)
-        manifest = _manifest(settings, facts, prepared.market)
+        manifest = manifest_content(settings, facts, prepared.market.drops)
         folder.write_json("manifest.json", manifest)
     return Trained(folder, manifest)
-
-
-def prepare(settings: TrainSettings) -> Prepared:
-    """Raises UsageError for bad input, before any worker starts."""
-    networks = find_networks(settings)
-    market = load_market(settings.data)
-    bars = bar_arrays(market.bars)
-    length = settings.windows.length
-    split = split_bars(bars, settings.split, gap=length)
-    last = (split.test or split.validation).last
-    # Nothing later is needed, so nothing later is there to leak.
-    bars = bar_arrays(_until(market.bars, last))
-    _check_windows(bars, split, settings)
-    return Prepared(market, bars, split, networks)
-
-
-def _until(bars: pl.DataFrame, last: Any) -> pl.DataFrame:
-    moment = last.astype("datetime64[us]").item()
-    if "ts" in bars.columns:
-        return bars.filter(pl.col("ts").dt.replace_time_zone(None) <= moment)
-    return bars.filter(pl.col("date") <= moment.date())
-
-
-def _check_windows(bars: TrainingBars, split: Split, settings: TrainSettings) -> None:
-    """Every span has a window, before any worker starts."""
-    from kronos.training import WindowRules, validation_batches
-
-    rules = WindowRules(**settings.windows.arguments())
-    try:
-        cut_windows(bars, rules, split.training)
-        held = cut_windows(
-            bars, rules, split.validation, after=split.training.last, name="validation"
-        )
-        validation_batches(held, rules, 1)
-    except ValueError as error:
-        raise UsageError(f"windows.length: {error}") from None
 
 
 def _tokenizer_for(
@@ -251,73 +202,3 @@ def _rank_ic(
         return forecast_rank_ic(folder, prepared.market, (first, last), settings, console)
     except UsageError as error:
         return f"Their RankIC could not be measured: {error}."
-
-
-def _facts(
-    settings: TrainSettings,
-    prepared: Prepared,
-    done: dict[str, dict[str, float]],
-    measured: dict[str, dict[str, dict[str, float]]],
-    ranks: RankIC | str,
-    minutes: dict[str, float],
-    environment: dict[str, Any],
-) -> TrainingFacts:
-    bars = prepared.bars
-    said = settings.card.description or (
-        f"Bars of {len(bars.tickers)} tickers, source {settings.data.source}"
-    )
-    return TrainingFacts(
-        data=f"{said}: {len(bars):,} bars",
-        data_sha256=bars.sha256(),
-        split=prepared.split,
-        trained_until=_trained_until(prepared),
-        metrics={name: done[name] | measured["validation"].get(name, {}) for name in done},
-        test=measured["test"],
-        rank_ic=ranks,
-        minutes=minutes,
-        environment=environment,
-        command=_command(sys.argv[1:]),
-    )
-
-
-def _trained_until(prepared: Prepared) -> date | None:
-    """The later of the run's own and its bases'; None when a base does not say."""
-    bases = [prepared.networks.tokenizer_base, prepared.networks.model_base]
-    dates = [base.trained_until for base in bases if base is not None]
-    if None in dates:
-        return None
-    return max([prepared.split.until, *(day for day in dates if day)])
-
-
-def _command(arguments: Sequence[str]) -> str:
-    """The command line without the paths of this machine."""
-    hidden = {"--data.path": "FILE", "--data.store": "FILE", "--run.dir": "DIR"}
-    shown: list[str] = []
-    for flag, before in zip(arguments, ["", *arguments], strict=False):
-        word = hidden.get(before, flag)
-        shown.append(f"'{word}'" if " " in word else word)
-    return " ".join(("python -m engine.train", *shown))
-
-
-def _manifest(settings: TrainSettings, facts: TrainingFacts, market: Market) -> dict[str, Any]:
-    split = facts.split
-    ranks = facts.rank_ic
-    return {
-        "version": 1,
-        **facts.environment,
-        "command": facts.command,
-        "seed": settings.run.seed,
-        "data_sha256": facts.data_sha256,
-        "drops": market.drops,
-        "spans": {
-            "training": str(split.training),
-            "validation": str(split.validation),
-            "test": None if split.test is None else str(split.test),
-            "gap": split.gap,
-        },
-        "trained_until": facts.trained_until,
-        "metrics": facts.metrics,
-        "test": facts.test,
-        "rank_ic": ranks if isinstance(ranks, str) else dataclasses.asdict(ranks),
-        "minutes": facts.minutes,
-    }

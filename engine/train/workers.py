@@ -8,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 from engine.errors import UsageError
-from engine.train.loop import WorkerConfig, train_worker
+from engine.train.loop import train_worker
+from engine.train.plan import WorkerConfig
 from engine.train.settings import WorkerSettings
 
 __all__ = ["run_stage"]

@@ -13,8 +13,8 @@ from rich.console import Console
 from engine.config.settings import DataSettings
 from engine.data.market import load_market
 from engine.train import rank_ic
+from engine.train.prepare import prepare
 from engine.train.rank_ic import forecast_rank_ic
-from engine.train.run import prepare
 
 END = date(2018, 8, 31)
 LEARNED = Path(__file__).parents[2] / "data" / "kronos" / "learned"
