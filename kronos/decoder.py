@@ -24,7 +24,15 @@ class Decoder:
     """Cached decoding of ``model``.
 
     dependency_rope : whether the dependency layer rotates by true positions, as in training
+    fixed_shapes : whether a row's last bits depend on the number of rows beside it
+    head_multiple : heads in the cache are filled up to a multiple of this width
+    prefill_rows : contexts that run together at most
     """
+
+    fixed_shapes = True
+    head_multiple = 1
+    # Few rows of a whole context already fill the cores, and their activations stay in the cache.
+    prefill_rows = 8
 
     def __init__(self, model: Kronos, *, dependency_rope: bool = False) -> None:
         self.model = model
@@ -40,7 +48,9 @@ class Decoder:
             blocks_up_to(length),
         ):
             self.cache = None  # freed before the next one is allocated
-            self.cache = KVCache(self.model, rows, length, self.device, self.dtype)
+            self.cache = KVCache(
+                self.model, rows, length, self.device, self.dtype, self.head_multiple
+            )
         return self.cache
 
     @property
