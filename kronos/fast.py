@@ -88,9 +88,11 @@ def fused_qkv(attention: Attention, norm: RMSNorm) -> tuple[Tensor, Tensor]:
 class FastDecoder(Decoder):
     """The verbs of :class:`kronos.decoder.Decoder`, faster.
 
-    kernel : see :mod:`kronos.kernels`
+    kernel : of the linears, see :mod:`kronos.linear`
     max_context : positions at most
     """
+
+    by_value = True
 
     @torch.inference_mode()
     def __init__(

@@ -23,8 +23,6 @@ from torch import Tensor
 
 from kronos.cache import CacheSlice, KVCache
 from kronos.decoder import Decoder
-from kronos.fast import FastDecoder
-from kronos.native_decoder import NativeDecoder
 from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
@@ -68,7 +66,6 @@ def generate_cached(
     """
     length, rows = tokens[0].shape[1], len(windows)
     cache = decoder.new_cache(rows, min(length + steps - 1, max_context))
-    by_value = isinstance(decoder, FastDecoder | NativeDecoder)
     s1, s2 = (torch.nn.functional.pad(ids[windows], (0, steps)) for ids in tokens)
     row_stamp = stamp[windows]
     for step in range(steps):
@@ -86,9 +83,9 @@ def generate_cached(
         else:
             newest = end - 1
             hidden = decoder.step(s1[:, newest], s2[:, newest], row_stamp[:, newest], cache, newest)
-        s1[:, end] = choose(decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=by_value)
+        s1[:, end] = choose(decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=decoder.by_value)
         s2_logits = decoder.s2_logits(hidden, s1[:, end], cache, seen.stop - seen.start)
-        s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=by_value)
+        s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=decoder.by_value)
         if on_step is not None:
             on_step(step + 1)
     return s1, s2

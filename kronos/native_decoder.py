@@ -43,6 +43,7 @@ class NativeDecoder(Decoder):
     fixed_shapes = False
     head_multiple = PAIR
     prefill_rows = 128
+    by_value = True
 
     @torch.inference_mode()
     def __init__(self, model: Kronos, *, max_context: int, dependency_rope: bool = False) -> None:
@@ -73,6 +74,10 @@ class NativeDecoder(Decoder):
     @property
     def extra_bytes(self) -> int:
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
+
+    def prefill_bytes(self, positions: int) -> int:
+        # The input and its ids; all else stays within a thread.
+        return positions * (self.model.d_model * 4 + 2 * 7 * 8)
 
     def new_cache(self, rows: int, length: int) -> KVCache:
         before = self.cache

@@ -18,16 +18,15 @@ from kronos.bars import (
     normalise,
     read_series,
 )
-from kronos.bars_decoder import FastBarsDecoder
 from kronos.compilation import honour_environment
 from kronos.decoder import Decoder
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
-from kronos.fast import FastDecoder
 from kronos.forecast import CLOSE, Forecast, merge
 from kronos.graphs import capture_steps
 from kronos.kernels import check_kernel, choose_kernel
 from kronos.precision import token_agreement
+from kronos.profiles import fast_bars_decoder, fast_decoder, fast_encoder
 from kronos.runner import Request, Runner
 from kronos.sampling import Sampling, path_uniforms
 from kronos.sanity import Sanity, count_impossible, repair_bars
@@ -126,11 +125,15 @@ class KronosPredictor:
         if self.profile == "exact":
             decoder = Decoder(self.model, dependency_rope=rope)
             return Runner(decoder, self.tokenizer, self.max_context, memory_budget=budget)
-        fast = FastDecoder(
-            self.model, kernel=self.kernel, max_context=self.max_context, dependency_rope=rope
+        how: dict[str, Any] = {"kernel": self.kernel, "max_context": self.max_context}
+        return Runner(
+            fast_decoder(self.model, dependency_rope=rope, **how),
+            self.tokenizer,
+            self.max_context,
+            fast_bars_decoder(self.tokenizer, **how),
+            fast_encoder(self.tokenizer, **how),
+            memory_budget=budget,
         )
-        bars = FastBarsDecoder(self.tokenizer, kernel=self.kernel, max_context=self.max_context)
-        return Runner(fast, self.tokenizer, self.max_context, bars, memory_budget=budget)
 
     def token_agreement(self, values: np.ndarray, x_stamp: np.ndarray) -> float:
         """Share of greedy choices equal to those in float32, over windows [B, L, 6].

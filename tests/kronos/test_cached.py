@@ -14,7 +14,7 @@ from kronos import Kronos
 from kronos.bars_decoder import FastBarsDecoder
 from kronos.cache import CacheSlice
 from kronos.decoder import Decoder
-from kronos.fast import FastDecoder
+from kronos.profiles import fast_decoder
 from kronos.generation import decode_tokens, generate_cached, generate_tokens
 from kronos.kernels import KERNELS, fault
 from kronos.sampling import GlobalNoise, Sampling, SeededNoise, path_uniforms
@@ -32,7 +32,7 @@ SAMPLINGS = {
 def decoder_of(model: Kronos, kind: str, max_context: int, **kw: Any) -> Decoder:
     if kind == "exact":
         return Decoder(model, **kw)
-    return FastDecoder(model, kernel=kind, max_context=max_context, **kw)
+    return fast_decoder(model, kernel=kind, max_context=max_context, **kw)
 
 
 def random_model(rng: np.random.Generator) -> Kronos:
