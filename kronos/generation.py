@@ -83,7 +83,9 @@ def generate_cached(
         else:
             newest = end - 1
             hidden = decoder.step(s1[:, newest], s2[:, newest], row_stamp[:, newest], cache, newest)
-        s1[:, end] = choose(decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=decoder.by_value)
+        s1[:, end] = choose(
+            decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=decoder.by_value
+        )
         s2_logits = decoder.s2_logits(hidden, s1[:, end], cache, seen.stop - seen.start)
         s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=decoder.by_value)
         if on_step is not None:

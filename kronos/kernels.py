@@ -179,8 +179,7 @@ def speed_ratios(repeats: int = 5) -> dict[str, float]:
             decoder.step(s1[:, 0], s2[:, 0], stamp[:, 0], cache, 299)
 
         ratios[kernel] = min(
-            faster(partial(work, stock), partial(work, other), repeats)
-            for work in (prefill, step)
+            faster(partial(work, stock), partial(work, other), repeats) for work in (prefill, step)
         )
     return ratios
 

@@ -140,6 +140,7 @@ def run(
         *(block.bound(layer) for block, layer in zip(blocks, layers, strict=True))
     )
     windows, length, inner = x.shape
-    assert x.is_contiguous() and rows.is_contiguous()
+    assert x.is_contiguous()
+    assert rows.is_contiguous()
     call("kronos_forward", ctypes.addressof(bound), len(blocks), x, rows, inner, windows, length,
          start, eps)  # fmt: skip

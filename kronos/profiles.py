@@ -32,9 +32,7 @@ def fast_decoder(
     )
 
 
-def fast_bars_decoder(
-    tokenizer: KronosTokenizer, *, kernel: str, max_context: int
-) -> BarsDecoder:
+def fast_bars_decoder(tokenizer: KronosTokenizer, *, kernel: str, max_context: int) -> BarsDecoder:
     if kernel == "native" and supports_tokenizer(tokenizer):
         return NativeBarsDecoder(tokenizer, max_context=max_context)
     return FastBarsDecoder(tokenizer, kernel=torch_kernel(kernel), max_context=max_context)

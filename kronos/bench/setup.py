@@ -16,8 +16,8 @@ import torch.nn.functional as F
 
 from kronos.embeddings import time_features
 from kronos.linear import linear_factory
-from kronos.panels import NativeLinear
 from kronos.machine import processor
+from kronos.panels import NativeLinear
 from kronos.predictor import KronosPredictor
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos

@@ -14,9 +14,9 @@ from kronos import Kronos
 from kronos.bars_decoder import FastBarsDecoder
 from kronos.cache import CacheSlice
 from kronos.decoder import Decoder
-from kronos.profiles import fast_decoder
 from kronos.generation import decode_tokens, generate_cached, generate_tokens
 from kronos.kernels import KERNELS, fault
+from kronos.profiles import fast_decoder
 from kronos.sampling import GlobalNoise, Sampling, SeededNoise, path_uniforms
 
 usable = [kernel for kernel in KERNELS if fault(kernel) is None]
