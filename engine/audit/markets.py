@@ -11,11 +11,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from engine.calendar import TradingCalendar
 from engine.config.settings import DataSettings
 from engine.data.contract import PRICES
 from engine.data.market import Market, load_market
-from engine.data.request import wanted
-from engine.data.sources import open_source
+from engine.data.request import requested_source, wanted
+from engine.errors import UsageError
 
 __all__ = ["MarketCopies", "market_copies"]
 
@@ -32,9 +33,13 @@ class MarketCopies:
 
     def __init__(self, data: DataSettings, folder: Path) -> None:
         self._data, self._folder = data, folder
-        loaded = open_source(data.source, data.path).load(
-            tickers=wanted(data), start=data.start, end=data.end
-        )
+        source = requested_source(data, TradingCalendar(data.calendar))
+        loaded = source.fetch(wanted(data), data.start, data.end)
+        if loaded.actions.height or loaded.members.height:
+            raise UsageError(
+                f"{source.name}: the audit changes bars, and cannot yet change the actions and "
+                "memberships kept beside them; audit an export of the bars with adj_factor"
+            )
         indices = [name for name in (data.benchmark, data.volatility_index) if name is not None]
         # An index may be a series of the source; in a file it is a ticker like others.
         series = [
