@@ -37,7 +37,10 @@ def scratch_layers(blocks: list[NativeBlock], rows: int, length: int) -> list[Te
 
 
 class NativeEncoder:
-    """(s1, s2) of normalised windows: those of ``tokenizer.encode``."""
+    """(s1, s2) of normalised windows: those of ``tokenizer.encode``.
+
+    recomputed : windows so far that the tokenizer's own arithmetic decided
+    """
 
     @torch.inference_mode()
     def __init__(self, tokenizer: KronosTokenizer, *, positions: int) -> None:
@@ -45,7 +48,7 @@ class NativeEncoder:
         self.positions = positions
         self.blocks = packed_blocks(tokenizer.encoder, positions)
         self.eps = tokenizer.encoder[0].norm1.eps if self.blocks else 0.0
-        self.unsure = 0
+        self.recomputed = 0
 
     def __call__(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Ids [W, L] each of ``x`` [W, L, 6]."""
@@ -66,7 +69,7 @@ class NativeEncoder:
         near = z.abs() < UNSURE * z.square().mean().sqrt()
         again = near.flatten(1).any(dim=1).nonzero()[:, 0]
         if len(again):
-            self.unsure += len(again)
+            self.recomputed += len(again)
             s1[again], s2[again] = self.tokenizer.encode(x[again], half=True)
         return s1, s2
 
