@@ -42,7 +42,8 @@ LISTINGS = pl.Schema(
 )
 SIGNAL = pl.Schema({"date": pl.Date, "ticker": pl.String, "signal": pl.Float64})
 
-_CHUNK = 128
+# Larger blocks fall out of the processor's cache.
+_CHUNK = 48
 _ENDINGS = np.array([None, "merger", "failure"], dtype=object)
 
 
@@ -137,10 +138,17 @@ class Simulation:
         )
 
     def batches(self, rows: int) -> Iterator[pl.DataFrame]:
-        """All bars, about `rows` at a time, in the order of the tickers."""
+        """All bars, at most about `rows` at a time, in the order of the tickers."""
         size = max(1, min(_CHUNK, rows // max(1, len(self.sessions))))
+        held: list[pl.DataFrame] = []
         for about, _, prices in self._chunks(None, size):
-            yield self._bars(about, prices)
+            bars = self._bars(about, prices)
+            if held and sum(part.height for part in held) + bars.height > rows:
+                yield pl.concat(held)
+                held = []
+            held.append(bars)
+        if held:
+            yield pl.concat(held)
 
     def indices(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """The market index, its volatility index, and the regimes."""
@@ -192,7 +200,8 @@ class Simulation:
         columns = {name: getattr(prices, name).T[trades] for name in names}
         amount = columns["volume"] * sum(columns[name] for name in names[:4]) / 4
         keys = self._keys(about, trades)
-        return keys.with_columns(**columns, amount=amount, adj_factor=prices.factor.T[trades])
+        rest = {**columns, "amount": amount, "adj_factor": prices.factor.T[trades]}
+        return pl.DataFrame({"date": keys["date"], "ticker": keys["ticker"], **rest})
 
     def _frames(
         self, about: Traits, returns: Returns, prices: Prices

@@ -9,14 +9,14 @@ from scipy.stats import spearmanr
 
 from engine.data.simulated.planted import realised_rank_ic, spearman_by_row
 
-SEEDS = range(100, 112)
+SEEDS = range(100, 108)
 
 
 def mean_over_seeds(simulate, **settings) -> tuple[float, float]:
     """Mean realised RankIC and its standard error over seeds, whose markets are independent."""
     means = []
     for seed in SEEDS:
-        found = simulate(seed=seed, n_tickers=120, end=date(2013, 12, 31), **settings).rank_ic()
+        found = simulate(seed=seed, n_tickers=120, end=date(2012, 12, 31), **settings).rank_ic()
         means.append(float(found["rank_ic"].mean()))
     return float(np.mean(means)), float(np.std(means, ddof=1) / np.sqrt(len(means)))
 
@@ -26,7 +26,7 @@ def mean_over_seeds(simulate, **settings) -> tuple[float, float]:
 )
 def test_the_planted_rank_ic_is_realised(simulate, rank_ic, horizon, half_life):
     mean, error = mean_over_seeds(simulate, rank_ic=rank_ic, horizon=horizon, half_life=half_life)
-    assert error < 0.012
+    assert error < 0.02
     assert abs(mean - rank_ic) < 3 * error + 0.003
 
 
