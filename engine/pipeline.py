@@ -3,8 +3,9 @@
 1. `prepare` checks everything that can be wrong before time is spent on scores.
 2. `score` fills the scores table, on Ray or from a file.
 3. `build_panel` joins features, labels, regimes and folds; the strategy turns scores to weights.
-4. `judge` looks at the dates after the model's training period, and apart at those before.
-5. `write` leaves the run folder, each file whole, all of them at the end.
+4. `run_baseline` trains what the score is compared with, under the same folds.
+5. `judge` looks at the dates after the model's training period, and apart at those before.
+6. `write` leaves the run folder, each file whole, all of them at the end.
 """
 
 from __future__ import annotations
@@ -25,11 +26,21 @@ from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
 from backtest.judge import Judgement, judge
 from backtest.report import ReportData, write_report
+from engine.baselines.baseline import LightGBMBaseline
+from engine.baselines.stage import (
+    BASELINE_FACTORS,
+    LIGHTGBM,
+    baseline_columns,
+    baseline_rank_ic,
+    baseline_scored,
+    run_baseline,
+    with_baselines,
+)
 from engine.config import Settings
 from engine.data.market import Market, load_market
 from engine.decisions import decision_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
-from engine.features.factors import compute_features
+from engine.features.factors import check_factors
 from engine.features.panel import build_panel
 from engine.files import write_frame
 from engine.results import manifest_content, metrics_content, report_frames
@@ -38,7 +49,8 @@ from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
-from strategies import Strategy, build_strategy
+from engine.strategy import load_strategy
+from strategies import Strategy
 
 __all__ = ["Backtest", "run_backtest"]
 
@@ -105,18 +117,31 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             panel = build_panel(
                 scored.scores,
                 market,
-                feature_names=list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR])),
+                feature_names=list(dict.fromkeys([*settings.features, *BASELINE_FACTORS])),
                 horizons=settings.scoring.horizons,
                 trained_until=training.until,
             )
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
             weights = _weights(prepared.strategy, panel, settings.features, schedule)
+        with clock.stage("baselines"):
+            baseline = _baseline(prepared, settings, panel, folder, console)
+            panel = with_baselines(panel, baseline)
         with clock.stage("judging"):
             judged, before = _judge_both(prepared, settings, panel, weights, schedule)
-            gates = evaluate_gates(judged, rules=prepared.rules, training_period=training.kind)
-            metrics = metrics_content(settings, market, training, scored, panel, judged, before)
+            gates = evaluate_gates(
+                judged,
+                rules=prepared.rules,
+                training_period=training.kind,
+                baseline=baseline_rank_ic(
+                    panel.filter(~pl.col("in_training")),
+                    min_cross_section=settings.evaluation.min_cross_section,
+                ),
+            )
+            metrics = metrics_content(
+                settings, market, training, scored, panel, judged, before, baseline
+            )
             manifest = manifest_content(
-                settings, market, training, scored, metrics["drops"], clock.seconds
+                settings, market, training, scored, metrics["drops"], clock.seconds, baseline
             )
         with clock.stage("report"):
             data = ReportData(
@@ -137,17 +162,17 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
 
 def _prepare(settings: Settings) -> _Prepared:
     try:
-        strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
+        strategy = load_strategy(settings.strategy.name, settings.strategy.parameters)
         strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
         rules = _gate_rules(settings)
+        check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    scores_given = settings.model.name.startswith(PREFIX)
-    spec = None if scores_given else forecaster_spec(settings.model, settings.scoring)
+    without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
+    spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
     market = load_market(settings.data)
-    compute_features(market.bars.clear(), settings.features)  # raises on an unknown factor
     return _Prepared(market, strategy, costs, rules, training, spec)
 
 
@@ -172,7 +197,7 @@ def _gate_rules(settings: Settings) -> GateRules:
 
 def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: Console) -> Scored:
     market, scoring = prepared.market, settings.scoring
-    if prepared.spec is None:
+    if settings.model.name.startswith(PREFIX):
         return given_scores(
             settings.model.name, market, settings.evaluation, horizons=scoring.horizons
         )
@@ -187,6 +212,8 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         market.calendar.offset(asofs[-1], max(scoring.horizons))
     except UsageError as error:
         raise UsageError(f"scoring.horizons: {error}") from None
+    if prepared.spec is None:
+        return _score_lightgbm(prepared, settings, asofs, folder, console)
     return score_market(
         market.bars,
         market.calendar,
@@ -197,6 +224,41 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         shards=folder.shards,
         console=console,
         members=market.members,
+    )
+
+
+def _score_lightgbm(
+    prepared: _Prepared,
+    settings: Settings,
+    asofs: Sequence[date],
+    folder: RunFolder,
+    console: Console,
+) -> Scored:
+    baseline = run_baseline(
+        prepared.market,
+        asofs,
+        settings,
+        min_names=settings.evaluation.min_cross_section,
+        folder=folder,
+        console=console,
+    )
+    return baseline_scored(baseline, prepared.market, asofs)
+
+
+def _baseline(
+    prepared: _Prepared,
+    settings: Settings,
+    panel: pl.DataFrame,
+    folder: RunFolder,
+    console: Console,
+) -> LightGBMBaseline:
+    return run_baseline(
+        prepared.market,
+        panel["asof"].unique().sort().to_list(),
+        settings,
+        min_names=prepared.rules.sample.names,
+        folder=folder,
+        console=console,
     )
 
 
@@ -240,7 +302,7 @@ def _judge(
     market = prepared.market
     first, last = market.bars["date"].min(), market.last_session
     assert isinstance(first, date)
-    momentum = [name for name in settings.features if name.startswith("momentum")]
+    panel, baselines = baseline_columns(panel, settings.features)
     return judge(
         panel,
         weights,
@@ -253,7 +315,7 @@ def _judge(
         top_k=settings.evaluation.top_k,
         periods_per_year=market.calendar.periods_per_year,
         benchmark=market.benchmark,
-        baselines=momentum,
+        baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
         rebalances=schedule,
         rules=prepared.rules,

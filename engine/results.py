@@ -10,6 +10,7 @@ from typing import Any
 import polars as pl
 
 from backtest.judge import Judgement
+from engine.baselines.baseline import LightGBMBaseline
 from engine.config import Settings
 from engine.data.market import Market
 from engine.run_folder import environment_facts
@@ -33,6 +34,7 @@ def metrics_content(
     panel: pl.DataFrame,
     judged: Judgement,
     before: Judgement | None,
+    baseline: LightGBMBaseline,
 ) -> dict[str, Any]:
     """`metrics.json`: figures of the judged dates, apart those of the training period, counts."""
     asofs = scored.scores["asof"]
@@ -60,8 +62,9 @@ def metrics_content(
             "k": judged.metrics["churn"].get("k"),
         },
         **judged.metrics,
+        "baseline_training": {"lightgbm": baseline.metrics()},
         "in_training": apart,
-        "drops": _drops(market, scored, panel),
+        "drops": _drops(market, scored, panel, baseline),
         "flags": _flags(panel, judged, before),
     }
 
@@ -73,6 +76,7 @@ def manifest_content(
     scored: Scored,
     drops: Mapping[str, int],
     seconds: Mapping[str, float],
+    baseline: LightGBMBaseline,
 ) -> dict[str, Any]:
     """`manifest.json`: what the run was made of, enough to make it again."""
     counts = {"shards_reused": 0, "shards_computed": 0, **scored.counts}
@@ -86,6 +90,10 @@ def manifest_content(
         "score_fingerprint": scored.fingerprint,
         "score_identity": scored.identity,
         "data_hash": market.data_hash,
+        "baseline_fits": baseline.counts.get("fits", 0),
+        "baseline_fits_reused": baseline.reused,
+        "baseline_fingerprint": baseline.fingerprint,
+        "baseline_identity": baseline.identity,
         "seed": settings.run.seed,
         **counts,
         "skipped": scored.skipped,
@@ -111,7 +119,9 @@ def report_frames(judged: Judgement, before: Judgement | None) -> dict[str, pl.D
     }
 
 
-def _drops(market: Market, scored: Scored, panel: pl.DataFrame) -> dict[str, int]:
+def _drops(
+    market: Market, scored: Scored, panel: pl.DataFrame, baseline: LightGBMBaseline
+) -> dict[str, int]:
     """Every row left out anywhere, by reason; labels count windows times horizons."""
     ok = pl.col("status") == "ok"
     counts = {
@@ -119,6 +129,7 @@ def _drops(market: Market, scored: Scored, panel: pl.DataFrame) -> dict[str, int
         **scored.dropped,
         **{f"window skipped: {reason}": n for reason, n in scored.skipped.items()},
         **{f"window failed: {reason}": n for reason, n in scored.failed.items()},
+        **{f"LightGBM not fitted: {reason}": n for reason, n in baseline.skipped.items()},
         "label not mature at the last bar": panel.filter(ok & ~pl.col("mature")).height,
         "label missing": panel.filter(ok & pl.col("mature") & pl.col("label").is_null()).height,
         "score without a bar at its asof": panel.filter(ok & pl.col("mature").is_null()).height,

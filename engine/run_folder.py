@@ -24,7 +24,17 @@ from engine.files import write_json, write_text
 
 __all__ = ["RunFolder", "environment_facts"]
 
-PACKAGES = ("torch", "ray", "polars", "numpy", "pandas", "vectorbt", "exchange_calendars", "arch")
+PACKAGES = (
+    "torch",
+    "ray",
+    "polars",
+    "numpy",
+    "pandas",
+    "vectorbt",
+    "exchange_calendars",
+    "arch",
+    "lightgbm",
+)
 
 
 class RunFolder:

@@ -13,10 +13,12 @@ from engine.config.latest import LatestSettings
 from engine.config.simulated import SimulatedSettings
 
 __all__ = [
+    "BaselineSettings",
     "ColumnSettings",
     "CostSettings",
     "DataSettings",
     "EvaluationSettings",
+    "LightGBMSettings",
     "ModelSettings",
     "RunSettings",
     "SamplingSettings",
@@ -200,6 +202,30 @@ class EvaluationSettings(Section):
         return self
 
 
+class LightGBMSettings(Section):
+    """The baseline of gate 2: how it is trained. LightGBM's own names where they are its own."""
+
+    enabled: bool = True
+    train_rebalance: Literal["daily", "weekly", "monthly"] = "weekly"
+    refit: Literal["monthly", "yearly"] = "monthly"
+    half_life_sessions: Annotated[float, Field(gt=0)] = 756.0
+    min_train_rows: PositiveInt = 2000
+    num_iterations: PositiveInt = 100
+    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    num_leaves: Annotated[int, Field(ge=2)] = 15
+    min_data_in_leaf: PositiveInt = 200
+    feature_fraction: Annotated[float, Field(gt=0, le=1)] = 0.7
+    bagging_fraction: Annotated[float, Field(gt=0, le=1)] = 0.7
+    bagging_freq: Annotated[int, Field(ge=0)] = 1
+    lambda_l2: NonNegative = 1.0
+
+
+class BaselineSettings(Section):
+    """What the score is compared with, besides momentum, reversal and persistence."""
+
+    lightgbm: LightGBMSettings = LightGBMSettings()
+
+
 class Settings(BaseSettings):
     """The whole tree. Built by `engine.config.load`, which merges flags, environment and file."""
 
@@ -214,12 +240,21 @@ class Settings(BaseSettings):
         "momentum_3m",
         "momentum_6m",
         "momentum_12m",
+        "momentum_12_1",
+        "reversal_5",
         "volatility_20",
         "volatility_60",
+        "vol_of_vol_60",
+        "drawdown_60",
+        "adv_20",
+        "adv_60",
+        "amihud_60",
+        "beta_252",
     ]
     strategy: StrategySettings = StrategySettings()
     costs: CostSettings = CostSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
+    baselines: BaselineSettings = BaselineSettings()
 
     @classmethod
     def settings_customise_sources(

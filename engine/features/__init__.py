@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from engine.features.factors import FACTORS, compute_features
-from engine.features.folds import fold_of
+from engine.features.factors import FACTORS, compute_features, market_features
+from engine.features.folds import fold_of, training_rows
 from engine.features.labels import compute_labels
 from engine.features.panel import build_panel
 from engine.features.regimes import classify_regimes
@@ -15,4 +15,6 @@ __all__ = [
     "compute_features",
     "compute_labels",
     "fold_of",
+    "market_features",
+    "training_rows",
 ]

@@ -1,65 +1,179 @@
-"""Factors: what is known of a ticker at the close of a date, from its own bars up to it.
+"""Factors: what is known of a ticker at the close of a date, from bars up to it.
 
-Each is an expression over the adjusted closes of one ticker in order of date. Windows count bars.
-A factor is null until its window is full. None reads a price level: multiplying a whole price
-history by a constant, as a later split or dividend does, changes nothing.
+1. `_prepared` lays adjusted close, daily return, money and the market's return side by side.
+2. Each factor of the table is an expression over the bars of one ticker (`formulas`).
+3. A z-score compares a factor with the other tickers of the same date.
+
+None reads a price level: multiplying a whole price history by a constant, as a later split or
+dividend does, changes nothing but the factors that `reads` money.
 """
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
+from dataclasses import dataclass
 from types import MappingProxyType
+from typing import Literal
 
 import polars as pl
 
+from engine.data import Market
 from engine.errors import UsageError
+from engine.features import formulas
+from engine.features.known import attach_known
+from engine.features.market_index import adjusted_close, equal_weight_index
 
-__all__ = ["FACTORS", "Factor", "adjusted_close", "compute_features"]
+__all__ = [
+    "FACTORS",
+    "Factor",
+    "check_factors",
+    "compute_features",
+    "feature_query",
+    "market_features",
+]
 
-Factor = Callable[[int], pl.Expr]
-"""Periods a year → expression over the columns `close` (adjusted) and `daily` (simple return)."""
+
+@dataclass(frozen=True)
+class Factor:
+    """One column of features.
+
+    Attributes
+    ----------
+    formula
+        In the notation of `formulas`.
+    source
+        Author, year.
+    expression
+        Periods a year → expression over close, daily, market and amount of one ticker.
+    reads
+        "money" where the value scales with dollar volume, else "returns".
+    zscore_of
+        The factor whose cross-sectional z-score this is; `expression` is that factor's.
+    """
+
+    formula: str
+    source: str
+    expression: Callable[[int], pl.Expr]
+    reads: Literal["returns", "money"] = "returns"
+    zscore_of: str | None = None
 
 
-def _momentum(bars: int, _periods_per_year: int) -> pl.Expr:
-    """Simple return over `bars` bars (Jegadeesh and Titman, 1993, without their skipped month)."""
-    return pl.col("close") / pl.col("close").shift(bars) - 1
+def _momentum(bars: int, skip: int = 0) -> Factor:
+    return Factor(
+        f"P({f't−{skip}' if skip else 't'})/P(t−{bars}) − 1",
+        "Jegadeesh and Titman, 1993",
+        lambda _: formulas.momentum(bars, skip),
+    )
 
 
-def _volatility(bars: int, periods_per_year: int) -> pl.Expr:
-    """Sample standard deviation of `bars` daily simple returns, times √(periods a year)."""
-    return pl.col("daily").rolling_std(bars, min_samples=bars, ddof=1) * periods_per_year**0.5
+def _volatility(bars: int) -> Factor:
+    return Factor(
+        f"std(r, {bars})·√(periods a year)",
+        "Ang, Hodrick, Xing and Zhang, 2006",
+        lambda year: formulas.volatility(bars, year),
+    )
 
+
+def _money(bars: int) -> Factor:
+    return Factor(
+        f"mean(V, {bars})",
+        "Brennan, Chordia and Subrahmanyam, 1998",
+        lambda _: formulas.average_daily_volume(bars),
+        reads="money",
+    )
+
+
+_MOMENTUM = {
+    "momentum_1m": _momentum(21),
+    "momentum_3m": _momentum(63),
+    "momentum_6m": _momentum(126),
+    "momentum_12m": _momentum(252),
+}
 
 FACTORS: Mapping[str, Factor] = MappingProxyType(
     {
-        "momentum_1m": partial(_momentum, 21),
-        "momentum_3m": partial(_momentum, 63),
-        "momentum_6m": partial(_momentum, 126),
-        "momentum_12m": partial(_momentum, 252),
-        "volatility_20": partial(_volatility, 20),
-        "volatility_60": partial(_volatility, 60),
+        **_MOMENTUM,
+        "momentum_12_1": _momentum(252, 21),
+        "reversal_5": Factor("−(P(t)/P(t−5) − 1)", "Lehmann, 1990", lambda _: formulas.reversal(5)),
+        "volatility_20": _volatility(20),
+        "volatility_60": _volatility(60),
+        "vol_of_vol_60": Factor(
+            "std(volatility_20, 60)",
+            "Baltussen, van Bekkum and van der Grient, 2018",
+            lambda year: formulas.volatility_of_volatility(20, 60, year),
+        ),
+        "drawdown_60": Factor(
+            "P(t)/max(P, 60) − 1", "George and Hwang, 2004", lambda _: formulas.drawdown(60)
+        ),
+        "adv_20": _money(20),
+        "adv_60": _money(60),
+        "amihud_60": Factor(
+            "mean(10⁶·|r|/V, 60)", "Amihud, 2002", lambda _: formulas.amihud(60), reads="money"
+        ),
+        "beta_252": Factor(
+            "cov(r, m, 252)/var(m, 252)", "Fama and MacBeth, 1973", lambda _: formulas.beta(252)
+        ),
+        **{
+            f"{name}_z": Factor(
+                f"({name} − mean)/std over the tickers of the date",
+                "Asness, Moskowitz and Pedersen, 2013",
+                factor.expression,
+                zscore_of=name,
+            )
+            for name, factor in _MOMENTUM.items()
+        },
     }
 )
 
 
-def adjusted_close() -> pl.Expr:
-    """Recorded close times adj_factor."""
-    return pl.col("close") * pl.col("adj_factor")
+def check_factors(names: Sequence[str]) -> None:
+    """Raises UsageError naming the first of `names` that is no factor, and the nearest one."""
+    for name in names:
+        if name not in FACTORS:
+            nearest = difflib.get_close_matches(name, FACTORS, n=1, cutoff=0.0)[0]
+            raise UsageError(f"features: unknown factor {name!r}; the nearest is {nearest!r}")
+
+
+def market_features(market: Market, names: Sequence[str]) -> pl.DataFrame:
+    """`compute_features` of a market: its calendar's periods a year, its benchmark for beta."""
+    return compute_features(
+        market.bars,
+        names,
+        benchmark=market.benchmark,
+        periods_per_year=market.calendar.periods_per_year,
+    )
 
 
 def compute_features(
-    bars: pl.DataFrame, names: Sequence[str], *, periods_per_year: int = 252
+    bars: pl.DataFrame,
+    names: Sequence[str],
+    *,
+    benchmark: pl.DataFrame | None = None,
+    periods_per_year: int = 252,
 ) -> pl.DataFrame:
-    """Factors at every bar.
+    """Factors at every bar: `feature_query`, collected."""
+    query = feature_query(bars, names, benchmark=benchmark, periods_per_year=periods_per_year)
+    return query.collect()
+
+
+def feature_query(
+    bars: pl.DataFrame,
+    names: Sequence[str],
+    *,
+    benchmark: pl.DataFrame | None = None,
+    periods_per_year: int = 252,
+) -> pl.LazyFrame:
+    """Factors at every bar, not computed yet.
 
     Parameters
     ----------
     bars
-        ticker, date, close (as recorded), adj_factor; sorted by (ticker, date).
+        ticker, date, close (as recorded), adj_factor, amount; sorted by (ticker, date).
     names
         Keys of `FACTORS`.
+    benchmark
+        date, close: the market of beta. None: the equal-weight index of `bars`.
     periods_per_year
         Annualises volatilities: 252, or 365 where every day is a session.
 
@@ -72,14 +186,37 @@ def compute_features(
     UsageError
         A name is no factor.
     """
-    for name in names:
-        if name not in FACTORS:
-            nearest = difflib.get_close_matches(name, FACTORS, n=1, cutoff=0.0)[0]
-            raise UsageError(f"features: unknown factor {name!r}; the nearest is {nearest!r}")
-    closes = bars.select("date", "ticker", close=adjusted_close())
-    daily = (pl.col("close") / pl.col("close").shift(1) - 1).over("ticker")
-    return closes.with_columns(daily=daily).select(
-        "date",
-        "ticker",
-        *(FACTORS[name](periods_per_year).over("ticker").alias(name) for name in names),
+    check_factors(names)
+    if not names:
+        return bars.lazy().select("date", "ticker")
+    frame = _prepared(bars, names, benchmark)
+    columns = {name: FACTORS[name].expression(periods_per_year) for name in names}
+    # One pass over the tickers; their bars stay together, so exploding keeps the order of `bars`.
+    by_ticker = frame.group_by("ticker", maintain_order=True).agg("date", **columns)
+    found = by_ticker.explode("date", *names)
+    scores = [name for name in names if FACTORS[name].zscore_of]
+    return found.with_columns(_zscore(name) for name in scores).select("date", "ticker", *names)
+
+
+def _prepared(
+    bars: pl.DataFrame, names: Sequence[str], benchmark: pl.DataFrame | None
+) -> pl.LazyFrame:
+    """date, ticker, close, daily, amount and market, in the order of `bars`."""
+    assert bars["ticker"].is_sorted(), "bars must be sorted by (ticker, date)"
+    market = pl.lit(None, dtype=pl.Float64).alias("market")
+    frame = bars.select("date", "ticker", "amount", market, close=adjusted_close())
+    if any(name.startswith("beta") for name in names):
+        index = equal_weight_index(bars) if benchmark is None else benchmark
+        frame = attach_known(frame.drop("market"), index, on="date", market="close")
+    # A market level at each of the ticker's own bars: over a halt both returns span it.
+    same = pl.col("ticker") == pl.col("ticker").shift(1)
+    daily, moved = (
+        pl.when(same).then(pl.col(name) / pl.col(name).shift(1) - 1) for name in ("close", "market")
     )
+    return frame.lazy().with_columns(pl.col("ticker").set_sorted(), daily=daily, market=moved)
+
+
+def _zscore(name: str) -> pl.Expr:
+    value = pl.col(name)
+    spread = value.std(ddof=1)
+    return pl.when(spread > 0).then((value - value.mean()) / spread).over("date").alias(name)

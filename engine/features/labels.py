@@ -1,9 +1,13 @@
 """Labels: what a ticker earned over the sessions after an asof, beside its benchmark.
 
-1. `_grid` lays the bars out densely, session by session, so that h sessions ahead is one shift.
-2. `_returns` takes P(t), O(t+1) and P(t+h); a ticker without a bar at t+h gives its last price
-   before it, and a flag.
-3. `_subtract_benchmark`, or `_subtract_mean` without one, leaves the label.
+1. `PriceGrid` lays the bars out densely, [session, ticker], so that h sessions ahead is one shift;
+   a ticker without a bar at t+h has its last price before it there.
+2. `_fill` takes P(t), O(t+1) and P(t+h) and subtracts what `_benchmark_returns` gives or,
+   without a benchmark, the mean of the cross-section.
+3. `_Rows.frame` lays the horizons of a ticker one below the other.
+
+It works on arrays: a join of every (ticker, date, horizon) with its exit would take minutes for a
+whole market (`python -m engine.bench judging`).
 
 Labels know the future by definition; `matures` says when. A label whose `matures` lies after the
 last session of the market is null.
@@ -11,15 +15,19 @@ last session of the market is null.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import date
 
+import numpy as np
 import polars as pl
 
 from engine.data import Market
 from engine.errors import UsageError
-from engine.features.factors import adjusted_close
 from engine.features.known import attach_known
+from engine.features.price_grid import PriceGrid
 
 __all__ = ["LABELS", "compute_labels"]
 
@@ -36,6 +44,11 @@ LABELS = pl.Schema(
         "label_flag": pl.String,
     }
 )
+
+_FLAGS = pl.Series(["delisted", "stale", "no benchmark", None], dtype=pl.String)
+_DELISTED, _STALE, _NO_BENCHMARK, _NO_FLAG = np.arange(4, dtype=np.uint8)
+_ASOFS_AT_A_TIME = 128
+"""So that what is between prices and rows stays small beside them."""
 
 
 def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int]) -> pl.DataFrame:
@@ -83,97 +96,126 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
     strangers = sorted(set(asofs).difference(sessions))
     if strangers:
         raise UsageError(f"asof {strangers[0]} is not a session of {market.calendar.name}")
-    rows = _returns(_grid(market, sessions), market, asofs, ahead)
-    subtract = _subtract_mean if market.benchmark is None else _subtract_benchmark
-    return subtract(rows, market).select(pl.col(name).cast(dtype) for name, dtype in LABELS.items())
+    grid = PriceGrid.of(market, sessions)
+    at = np.flatnonzero(np.isin(grid.sessions, np.asarray(asofs, dtype="datetime64[D]")))
+    pieces = np.array_split(at, max(1, len(at) // _ASOFS_AT_A_TIME))
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        return pl.concat(pool.map(lambda piece: _rows(grid, market, piece, ahead), pieces))
 
 
-def _grid(market: Market, sessions: list[date]) -> pl.DataFrame:
-    """One row per session and ticker, sorted so, with open and close null where there is no bar.
+def _rows(grid: PriceGrid, market: Market, at: np.ndarray, horizons: list[int]) -> pl.DataFrame:
+    """The rows of some asofs, sorted by asof, ticker, horizon."""
+    quoted = ~np.isnan(grid.close[at])
+    day, ticker = np.nonzero(quoted)
+    rows = _Rows.empty(len(day), len(horizons))
+    for column, horizon in enumerate(horizons):
+        _fill(rows, column, grid, market, at, quoted, horizon)
+    return rows.frame(
+        asof=np.repeat(_days(grid.sessions[at])[day], len(horizons)),
+        ticker=grid.names.gather(np.repeat(ticker.astype(np.uint32), len(horizons))),
+        horizon=np.tile(np.asarray(horizons, dtype=np.int32), len(day)),
+    )
 
-    Columns asof (the session), ticker, last_bar (the ticker's last date in the data), open, close.
+
+@dataclass(frozen=True)
+class _Rows:
+    """Labels [ticker with a bar at its asof, horizon]; NaN stands for null, days count from 1970.
+
+    `flag` indexes `_FLAGS`.
     """
-    names = pl.Enum(market.tickers)
-    bars = market.bars.select(
-        pl.col("ticker").cast(names),
-        asof="date",
-        open=pl.col("open") * pl.col("adj_factor"),
-        close=adjusted_close(),
-    )
-    tickers = bars.group_by("ticker").agg(last_bar=pl.col("asof").max()).sort("ticker")
-    days = pl.DataFrame({"asof": sessions}, schema={"asof": pl.Date})
-    return days.join(tickers, how="cross", maintain_order="left_right").join(
-        bars, on=["asof", "ticker"], how="left", maintain_order="left"
-    )
 
+    label: np.ndarray
+    label_next_open: np.ndarray
+    total_return: np.ndarray
+    matures: np.ndarray
+    mature: np.ndarray
+    flag: np.ndarray
 
-def _returns(
-    grid: pl.DataFrame, market: Market, asofs: Sequence[date], horizons: list[int]
-) -> pl.DataFrame:
-    """Per asof, ticker with a bar and horizon: returns, maturity and flag, sorted by the three.
+    @staticmethod
+    def empty(n: int, horizons: int) -> _Rows:
+        kinds = (np.float64, np.float64, np.float64, np.int32, np.bool_, np.uint32)
+        return _Rows(*(np.empty((n, horizons), dtype=kind) for kind in kinds))
 
-    Columns asof, ticker, horizon, next (session t+1), matures, mature, total_return,
-    return_next_open, label_flag.
-    """
-    width = len(market.tickers)
-    had_bar = pl.col("close").is_not_null()
-    known = grid.with_row_index("at").with_columns(
-        price=pl.col("close").forward_fill().over("ticker"),
-        priced=pl.when(had_bar).then("asof").forward_fill().over("ticker"),
-    )
-    ahead = pl.DataFrame({"horizon": horizons}, schema={"horizon": pl.Int32})
-    at = pl.col("at").cast(pl.Int64)
-    exits = at + pl.col("horizon") * width
-    rows = (
-        known.filter(had_bar & pl.col("asof").is_in(asofs))
-        .select("at", "asof", "ticker", "last_bar", entry="close")
-        .join(ahead, how="cross", maintain_order="left_right")
-        .with_columns(
-            next=pl.lit(known["asof"]).gather(at + width),
-            entry_next=pl.lit(known["open"]).gather(at + width),
-            matures=pl.lit(known["asof"]).gather(exits),
-            exit=pl.lit(known["price"]).gather(exits),
-            priced=pl.lit(known["priced"]).gather(exits),
+    def frame(self, *, asof: np.ndarray, ticker: pl.Series, horizon: np.ndarray) -> pl.DataFrame:
+        """The long frame, horizons beside each other read row by row."""
+        numbers = ("label", "label_next_open", "total_return")
+        return pl.DataFrame(
+            {
+                "asof": pl.Series(asof).cast(pl.Date),
+                "ticker": ticker,
+                "horizon": horizon,
+                **{
+                    name: pl.Series(getattr(self, name).ravel(), nan_to_null=True)
+                    for name in numbers
+                },
+                "matures": pl.Series(self.matures.ravel()).cast(pl.Date),
+                "mature": self.mature.ravel(),
+                "label_flag": _FLAGS.gather(self.flag.ravel()),
+            },
+            schema=LABELS,
         )
-    )
-    mature = pl.col("matures") <= market.last_session
-    gone = pl.col("last_bar") < pl.col("matures")
-    flag = pl.when(gone).then(pl.lit("delisted")).otherwise(pl.lit("stale"))
-    return rows.with_columns(
-        mature=mature,
-        total_return=pl.when(mature).then(pl.col("exit") / pl.col("entry") - 1),
-        return_next_open=pl.when(mature).then(pl.col("exit") / pl.col("entry_next") - 1),
-        label_flag=pl.when(mature & (pl.col("priced") < pl.col("matures"))).then(flag),
-    )
 
 
-def _subtract_benchmark(rows: pl.DataFrame, market: Market) -> pl.DataFrame:
-    benchmark = market.benchmark
-    assert benchmark is not None
-    windows = rows.select("asof", "horizon", "next", "matures").unique()
+def _fill(
+    rows: _Rows,
+    column: int,
+    grid: PriceGrid,
+    market: Market,
+    at: np.ndarray,
+    quoted: np.ndarray,
+    horizon: int,
+) -> None:
+    """One horizon's labels into a column of `rows`."""
+    day = np.nonzero(quoted)[0]
+    matures = grid.sessions[at + horizon]
+    mature = matures <= np.datetime64(market.last_session)
+    exits = np.where(mature[:, None], grid.last_close[at + horizon], np.nan)
+    total = exits / grid.close[at] - 1
+    opened = exits / grid.open[at + 1] - 1
+    flag = np.where(grid.last_bar < matures[:, None], _DELISTED, _STALE)
+    flag[(grid.priced_at[at + horizon] == (at + horizon)[:, None]) | ~mature[:, None]] = _NO_FLAG
+    if market.benchmark is None:
+        # Only tickers with a bar at the asof are labelled; their mean is the benchmark.
+        held, held_next = _mean(total, quoted), _mean(opened, quoted)
+    else:
+        held, held_next = _benchmark_returns(market.benchmark, grid, at, horizon)
+        flag[np.isnan(held) & mature] = _NO_BENCHMARK
+    rows.label[:, column] = (total - held[:, None])[quoted]
+    rows.label_next_open[:, column] = (opened - held_next[:, None])[quoted]
+    rows.total_return[:, column] = total[quoted]
+    rows.matures[:, column] = _days(matures)[day]
+    rows.mature[:, column] = mature[day]
+    rows.flag[:, column] = flag[quoted]
+
+
+def _days(dates: np.ndarray) -> np.ndarray:
+    return dates.astype(np.int64).astype(np.int32)
+
+
+def _mean(values: np.ndarray, quoted: np.ndarray) -> np.ndarray:
+    """Mean over the labelled tickers of each asof; NaN where there is none."""
+    known = quoted & ~np.isnan(values)
+    count = known.sum(axis=1)
+    total = np.where(known, values, 0.0).sum(axis=1)
+    return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)
+
+
+def _benchmark_returns(
+    benchmark: pl.DataFrame, grid: PriceGrid, at: np.ndarray, horizon: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """b(t+h)/b(t) − 1 and b(t+h)/b_open(t+1) − 1 of each asof; NaN where b is not known."""
+    windows = pl.DataFrame(
+        {
+            "asof": grid.sessions[at],
+            "next": grid.sessions[at + 1],
+            "matures": grid.sessions[at + horizon],
+        }
+    ).with_columns(pl.all().cast(pl.Date))
     for on, column in (("asof", "b_entry"), ("matures", "b_exit")):
         windows = attach_known(windows, benchmark, on=on, **{column: "close"})
     opens = benchmark.select(next="date", b_open="open")
-    windows = windows.join(opens, on="next", how="left").select(
-        "asof",
-        "horizon",
+    found = windows.join(opens, on="next", how="left", maintain_order="left").select(
         b=pl.col("b_exit") / pl.col("b_entry") - 1,
-        b_next_open=pl.col("b_exit") / pl.coalesce("b_open", "b_entry") - 1,
+        b_next=pl.col("b_exit") / pl.coalesce("b_open", "b_entry") - 1,
     )
-    priced = pl.col("b").is_not_null() | ~pl.col("mature")
-    return rows.join(
-        windows, on=["asof", "horizon"], how="left", maintain_order="left"
-    ).with_columns(
-        label=pl.col("total_return") - pl.col("b"),
-        label_next_open=pl.col("return_next_open") - pl.col("b_next_open"),
-        label_flag=pl.when(priced).then("label_flag").otherwise(pl.lit("no benchmark")),
-    )
-
-
-def _subtract_mean(rows: pl.DataFrame, _market: Market) -> pl.DataFrame:
-    def excess(column: str) -> pl.Expr:
-        return pl.col(column) - pl.col(column).mean().over("asof", "horizon")
-
-    return rows.with_columns(
-        label=excess("total_return"), label_next_open=excess("return_next_open")
-    )
+    return found["b"].to_numpy(), found["b_next"].to_numpy()

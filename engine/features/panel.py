@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from engine.data import Market
-from engine.features.factors import compute_features
+from engine.features.factors import market_features
 from engine.features.folds import fold_of
 from engine.features.labels import compute_labels
 from engine.features.regimes import classify_regimes
@@ -47,9 +47,8 @@ def build_panel(
     null features and labels.
     """
     asofs = scores["asof"].unique().sort().to_list()
-    periods = market.calendar.periods_per_year
     features = (
-        compute_features(market.bars, feature_names, periods_per_year=periods)
+        market_features(market, feature_names)
         .filter(pl.col("date").is_in(asofs))
         .rename({"date": "asof"})
     )

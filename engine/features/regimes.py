@@ -8,8 +8,8 @@ from datetime import date
 import polars as pl
 
 from engine.data import Market
-from engine.features.factors import adjusted_close
 from engine.features.known import attach_known
+from engine.features.market_index import equal_weight_index
 
 __all__ = ["classify_regimes"]
 
@@ -33,7 +33,7 @@ def classify_regimes(market: Market, asofs: Sequence[date]) -> pl.DataFrame:
     asof, volatility_regime (low, mid, high), trend_regime (bull, bear), one row a distinct asof,
     sorted. Null where the history is too short, or ended before the asof (`known.MAX_AGE`).
     """
-    index = _equal_weight(market) if market.benchmark is None else market.benchmark
+    index = equal_weight_index(market.bars) if market.benchmark is None else market.benchmark
     if market.volatility_index is not None:
         volatility = market.volatility_index.select("date", value="close")
     else:
@@ -67,13 +67,3 @@ def classify_regimes(market: Market, asofs: Sequence[date]) -> pl.DataFrame:
 def _realised_volatility() -> pl.Expr:
     daily = pl.col("close") / pl.col("close").shift(1) - 1
     return daily.rolling_std(_SHORT, min_samples=_SHORT, ddof=1)
-
-
-def _equal_weight(market: Market) -> pl.DataFrame:
-    """date, close: an index that earns the mean daily return of the candidates trading that day."""
-    closes = market.bars.select("date", "ticker", close=adjusted_close())
-    daily = (pl.col("close") / pl.col("close").shift(1) - 1).over("ticker")
-    mean = (
-        closes.with_columns(daily=daily).group_by("date").agg(pl.col("daily").mean()).sort("date")
-    )
-    return mean.select("date", close=(1 + pl.col("daily").fill_null(0.0)).cum_prod())

@@ -23,7 +23,8 @@ class TrainingPeriod:
     """What dates a forecaster may have learned from.
 
     `known` has an `until`, the last date used for training or selection; `none` means nothing
-    was trained; `unknown` means nobody says, so no result counts as out of sample.
+    was trained, or, as LightGBM under the run's own folds, on nothing that a judged date could
+    remember; `unknown` means nobody says, so no result counts as out of sample.
     """
 
     kind: Literal["known", "none", "unknown"]
@@ -42,7 +43,7 @@ def training_period(model: ModelSettings) -> TrainingPeriod:
 
     The setting may add to what a card admits, never take from it.
     """
-    if model.name in FACTORS:
+    if model.name in (*FACTORS, "lightgbm"):
         known, otherwise = None, TrainingPeriod("none")
     elif model.name.startswith(PREFIX):
         known, otherwise = None, TrainingPeriod("unknown")

@@ -1,0 +1,7 @@
+"""Baselines that learn: LightGBM on the factor list, trained under the run's own folds."""
+
+from __future__ import annotations
+
+from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
+
+__all__ = ["LightGBMBaseline", "lightgbm_baseline"]

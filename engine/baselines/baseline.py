@@ -1,0 +1,249 @@
+"""The LightGBM baseline of a run: what a gradient-boosted tree makes of the factor list alone.
+
+1. `build_training_set` ranks features and labels at the training dates (weekly by default), over
+   all history the market has, and features at the dates to predict.
+2. `plan_jobs` lists a model for each fold and horizon; `folds.training_rows` decides, as for
+   everything fitted, which rows it may learn from: labels matured before fold and embargo.
+3. `fit_all` fits them, on Ray where that pays; `FitStore` keeps each, so no fit is done twice.
+4. The predictions are scores of the contract's shape.
+
+A `Forecaster` sees one window of bars at a time. A model that is fitted across tickers, fold by
+fold, has no place behind that door; both doors end in the same table of scores, and
+`stage.baseline_scored` gives it where `model.name` is `lightgbm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import date
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from engine.baselines.boosting import Fitted, lightgbm_parameters
+from engine.baselines.fit_store import FitStore
+from engine.baselines.fits import make_fit, plan_jobs
+from engine.baselines.training_set import TrainingSet, build_training_set
+from engine.baselines.workers import fit_all
+from engine.config.settings import LightGBMSettings
+from engine.data import Market
+
+__all__ = ["PREDICTIONS", "LightGBMBaseline", "lightgbm_baseline"]
+
+PREDICTIONS = pl.Schema(
+    {"asof": pl.Date, "ticker": pl.String, "horizon": pl.Int32, "lightgbm": pl.Float64}
+)
+
+
+@dataclass(frozen=True)
+class LightGBMBaseline:
+    """Predictions and how they came about.
+
+    Attributes
+    ----------
+    predictions
+        asof, ticker, horizon, lightgbm (predicted rank of the label, higher is better), sorted;
+        without the rows of folds that had too little to learn from.
+    importances
+        horizon, feature, gain: each feature's share of a fit's gain, mean over folds.
+    horizons
+        Sessions of the labels, whether fitted or not.
+    counts
+        fits, training_rows_median, training_rows_largest.
+    skipped
+        (fold, horizon) pairs that were not fitted, by reason.
+    identity, fingerprint
+        What the predictions were made of, and its SHA-256; empty where nothing was fitted.
+    reused
+        Fits that an earlier run had finished.
+    """
+
+    predictions: pl.DataFrame
+    importances: pl.DataFrame
+    horizons: tuple[int, ...]
+    counts: dict[str, int] = field(default_factory=dict)
+    skipped: dict[str, int] = field(default_factory=dict)
+    identity: dict[str, Any] = field(default_factory=dict)
+    fingerprint: str = ""
+    reused: int = 0
+
+    def metrics(self) -> dict[str, Any]:
+        """JSON-ready: counts, skipped and importances by horizon, largest first."""
+        ordered = self.importances.sort("horizon", -pl.col("gain"), "feature")
+        shares: dict[str, dict[str, float]] = {}
+        for horizon, feature, gain in ordered.iter_rows():
+            shares.setdefault(str(horizon), {})[feature] = gain
+        return {
+            **self.counts,
+            "skipped": self.skipped,
+            "importances": shares,
+            "settings": self.identity.get("settings"),
+            "embargo_sessions": self.identity.get("embargo_sessions"),
+        }
+
+
+def lightgbm_baseline(
+    market: Market,
+    asofs: Sequence[date],
+    *,
+    features: Sequence[str],
+    horizons: Sequence[int],
+    settings: LightGBMSettings,
+    embargo_sessions: int,
+    min_names: int,
+    seed: int,
+    folder: Path,
+    ray_address: str | None,
+    console: Console,
+) -> LightGBMBaseline:
+    """Predict every ticker with a bar at each asof, for every horizon.
+
+    Parameters
+    ----------
+    asofs
+        Sessions to predict; each is served by the model of its fold.
+    features
+        Keys of `features.factors.FACTORS`.
+    embargo_sessions
+        Between the last label learned from and the fold.
+    min_names
+        With a median of fewer names a date nothing is fitted: no gate could use it.
+    folder
+        Where finished fits are kept.
+
+    Raises
+    ------
+    OSError
+        A fit cannot be written.
+    """
+    names = _names_a_date(market)
+    if not settings.enabled:
+        return _nothing(horizons, {"baselines.lightgbm.enabled is false": 1})
+    if not asofs or names < min_names:
+        few = {f"{names:g} names a date, the gates need {min_names}": 1} if asofs else {}
+        return _nothing(horizons, few)
+    first = market.bars["date"].min()
+    assert isinstance(first, date)
+    last = min(max(asofs), market.last_session)
+    train_dates = market.calendar.rebalances(first, last, settings.train_rebalance)
+    data = build_training_set(market, features, horizons, train_dates=train_dates, asofs=asofs)
+    calendar = market.calendar
+    jobs = plan_jobs(
+        data,
+        asofs,
+        horizons,
+        calendar=calendar,
+        embargo_sessions=embargo_sessions,
+        refit=settings.refit,
+    )
+    enough = [job for job in jobs if job.training_rows >= settings.min_train_rows]
+    identity = _identity(market, data, settings, embargo_sessions, seed)
+    store = FitStore(folder, identity)
+    fitted = [found for job in enough if (found := store.read(job))]
+    reused = {(found.job.fold, found.job.horizon) for found in fitted}
+    todo = [job for job in enough if (job.fold, job.horizon) not in reused]
+
+    def commit(result: Fitted) -> None:
+        store.commit(result)
+        fitted.append(result)
+
+    fit_all(
+        data.matrix,
+        data.names,
+        (
+            make_fit(
+                data,
+                job,
+                calendar=calendar,
+                embargo_sessions=embargo_sessions,
+                half_life_sessions=settings.half_life_sessions,
+            )
+            for job in todo
+        ),
+        jobs=todo,
+        parameters=lightgbm_parameters(settings, seed),
+        trees=settings.num_iterations,
+        ray_address=ray_address,
+        commit=commit,
+        console=console,
+    )
+    reason = f"fewer than {settings.min_train_rows} training rows"
+    return LightGBMBaseline(
+        predictions=_predictions(data, fitted),
+        importances=_importances(data, fitted),
+        horizons=tuple(horizons),
+        counts={
+            "fits": len(enough),
+            "training_rows_median": int(np.median([job.training_rows for job in enough] or [0])),
+            "training_rows_largest": max((job.training_rows for job in enough), default=0),
+        },
+        skipped={reason: len(jobs) - len(enough)} if len(enough) < len(jobs) else {},
+        identity=identity,
+        fingerprint=store.fingerprint,
+        reused=len(reused),
+    )
+
+
+def _names_a_date(market: Market) -> float:
+    median = market.bars.group_by("date").len()["len"].median()
+    return float(median) if isinstance(median, (int, float)) else 0.0
+
+
+def _identity(
+    market: Market, data: TrainingSet, settings: LightGBMSettings, embargo: int, seed: int
+) -> dict[str, Any]:
+    return {
+        "version": 1,
+        "forecaster": "lightgbm",
+        "lightgbm": metadata.version("lightgbm"),
+        "data_hash": market.data_hash,
+        "calendar": market.calendar.name,
+        "features": list(data.names),
+        "settings": settings.model_dump(mode="json", exclude={"enabled", "min_train_rows"}),
+        "embargo_sessions": embargo,
+        "seed": seed,
+    }
+
+
+def _predictions(data: TrainingSet, fitted: Sequence[Fitted]) -> pl.DataFrame:
+    if not fitted:
+        return pl.DataFrame(schema=PREDICTIONS)
+    rows = pl.concat(
+        pl.DataFrame({"row": found.job.predict, "lightgbm": found.prediction}).with_columns(
+            horizon=pl.lit(found.job.horizon, dtype=pl.Int32)
+        )
+        for found in fitted
+    )
+    return (
+        rows.join(data.keys, on="row", how="inner")
+        .select(*PREDICTIONS)
+        .sort("asof", "ticker", "horizon")
+    )
+
+
+def _importances(data: TrainingSet, fitted: Sequence[Fitted]) -> pl.DataFrame:
+    schema = {"horizon": pl.Int32, "feature": pl.String, "gain": pl.Float64}
+    shares: dict[int, list[np.ndarray]] = {}
+    for found in sorted(fitted, key=lambda item: (item.job.horizon, item.job.fold)):
+        shares.setdefault(found.job.horizon, []).append(found.gain)
+    rows = [
+        (horizon, name, float(gain))
+        for horizon, gains in shares.items()
+        for name, gain in zip(data.names, np.mean(gains, axis=0), strict=True)
+    ]
+    return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _nothing(horizons: Sequence[int], skipped: dict[str, int]) -> LightGBMBaseline:
+    schema = {"horizon": pl.Int32, "feature": pl.String, "gain": pl.Float64}
+    return LightGBMBaseline(
+        pl.DataFrame(schema=PREDICTIONS),
+        pl.DataFrame(schema=schema),
+        tuple(horizons),
+        skipped=skipped,
+    )

@@ -1,0 +1,25 @@
+"""The candidates as one series: adjusted prices, and the index that holds all alike."""
+
+from __future__ import annotations
+
+import polars as pl
+
+__all__ = ["adjusted_close", "equal_weight_index"]
+
+
+def adjusted_close() -> pl.Expr:
+    """Recorded close times adj_factor."""
+    return pl.col("close") * pl.col("adj_factor")
+
+
+def equal_weight_index(bars: pl.DataFrame) -> pl.DataFrame:
+    """date, close: an index that earns the mean daily return of the tickers trading that day.
+
+    `bars` has date, ticker, close (as recorded), adj_factor; sorted by (ticker, date).
+    """
+    closes = bars.select("date", "ticker", close=adjusted_close())
+    daily = (pl.col("close") / pl.col("close").shift(1) - 1).over("ticker")
+    mean = (
+        closes.with_columns(daily=daily).group_by("date").agg(pl.col("daily").mean()).sort("date")
+    )
+    return mean.select("date", close=(1 + pl.col("daily").fill_null(0.0)).cum_prod())
