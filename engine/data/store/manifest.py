@@ -79,8 +79,15 @@ def read_manifest(store: Path) -> Manifest | None:
         return None
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: cannot be read ({error}); remove it to export again") from None
-    if content.get("version") != FORMAT:
-        raise UsageError(f"{path}: written by another version; remove it to export again")
+    try:
+        if content["version"] == FORMAT:
+            return _manifest(content)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UsageError(f"{path}: written by another version; remove it to export again")
+
+
+def _manifest(content: dict[str, Any]) -> Manifest:
     parts = (
         Part(
             **part

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from engine.data.store.query import first_row
+from engine.data.store.query import frame_with, run_with
 from engine.data.store.tables import BAR_COLUMNS, DAILY, VALUES
 
 if TYPE_CHECKING:
@@ -108,12 +108,12 @@ class Merger:
         matched = " AND ".join(f"b.{name} = k.{name}" for name in self._key)
         columns = ", ".join(f"b.{name}" for name in (*self._key, *VALUES, "import_id"))
         first, last = rows.select(a=pl.col("date").min(), b=pl.col("date").max()).row(0)
-        self._connection.register("keys", keys)
-        held = self._connection.sql(
-            f"SELECT {columns} FROM {self._table} b SEMI JOIN keys k ON ({matched}) "
-            f"WHERE b.bar = '{self._bar}' AND b.date BETWEEN '{first}' AND '{last}'"
-        ).pl()
-        self._connection.unregister("keys")
+        held = frame_with(
+            self._connection,
+            f"SELECT {columns} FROM {self._table} b SEMI JOIN rows k ON ({matched}) "
+            f"WHERE b.bar = '{self._bar}' AND b.date BETWEEN '{first}' AND '{last}'",
+            keys,
+        )
         return held.cast({self._key[1]: keys.schema[self._key[1]]}).rename(
             {name: f"{name}_held" for name in (*VALUES, "import_id")}
         )
@@ -127,11 +127,8 @@ class Merger:
             *[name for name in BAR_COLUMNS if name not in ("bar", "import_id")],
             pl.lit(self._import, dtype=pl.Int32).alias("import_id"),
         )
-        self._connection.register("fresh", frame)
-        self._connection.execute(
-            f"INSERT INTO {self._table} ({_COLUMNS}) SELECT {_COLUMNS} FROM fresh"
-        )
-        self._connection.unregister("fresh")
+        query = f"INSERT INTO {self._table} ({_COLUMNS}) SELECT {_COLUMNS} FROM rows"
+        run_with(self._connection, query, frame)
 
     def _correct(self, joined: pl.DataFrame, columns: list[str]) -> None:
         """Replace rows by (ticker, date or ts), and keep what stood there in `corrections`."""
@@ -145,17 +142,17 @@ class Merger:
     def _move_away(self, rows: pl.DataFrame, *, log: bool) -> None:
         matched = " AND ".join(f"b.{name} = k.{name}" for name in self._key)
         where = f"b.bar = '{self._bar}'"
-        self._connection.register("keys", rows.select(self._key))
+        keys = rows.select(self._key)
         if log:
             columns = ", ".join(f"b.{name}" for name in BAR_COLUMNS)
-            self._connection.execute(
+            run_with(
+                self._connection,
                 f"INSERT INTO corrections SELECT '{self._table}', {columns}, {self._import} "
-                f"FROM {self._table} b SEMI JOIN keys k ON ({matched}) WHERE {where}"
+                f"FROM {self._table} b SEMI JOIN rows k ON ({matched}) WHERE {where}",
+                keys,
             )
-        self._connection.execute(
-            f"DELETE FROM {self._table} b USING keys k WHERE {where} AND {matched}"
-        )
-        self._connection.unregister("keys")
+        query = f"DELETE FROM {self._table} b USING rows k WHERE {where} AND {matched}"
+        run_with(self._connection, query, keys)
 
     def _resolve(self, conflicts: pl.DataFrame) -> pl.DataFrame:
         """Take away rows of this import that another row of it contradicts; returns them."""
@@ -163,22 +160,21 @@ class Merger:
             return conflicts
         self._note(conflicts)
         self._move_away(conflicts, log=False)
-        self._remember(conflicts.select(self._key))
+        keys = conflicts.select(self._key)
+        self._remember(keys)
         matched = " AND ".join(f"c.{name} = k.{name}" for name in self._key)
         where = (
             f"c.replaced_by = {self._import} AND c.\"table\" = '{self._table}' "
             f"AND c.bar = '{self._bar}'"
         )
-        self._connection.register("keys", conflicts.select(self._key))
-        (restored,) = first_row(
+        restored = run_with(
             self._connection,
             f"INSERT INTO {self._table} SELECT {', '.join('c.' + name for name in BAR_COLUMNS)} "
-            f"FROM corrections c SEMI JOIN keys k ON ({matched}) WHERE {where}",
+            f"FROM corrections c SEMI JOIN rows k ON ({matched}) WHERE {where}",
+            keys,
         )
-        self._connection.execute(
-            f"DELETE FROM corrections c USING keys k WHERE {where} AND {matched}"
-        )
-        self._connection.unregister("keys")
+        query = f"DELETE FROM corrections c USING rows k WHERE {where} AND {matched}"
+        run_with(self._connection, query, keys)
         self.corrected -= restored
         self.added -= conflicts.height - restored
         return conflicts

@@ -11,7 +11,7 @@ import polars as pl
 
 from engine.errors import UsageError
 
-__all__ = ["COLUMNS", "Panel", "build_panel"]
+__all__ = ["COLUMNS", "Panel", "PriceGrid"]
 
 COLUMNS = ("open", "high", "low", "close", "volume", "amount")
 
@@ -42,46 +42,82 @@ class Panel:
     mask: np.ndarray
 
 
-def build_panel(
-    bars: pl.DataFrame,
-    sessions: Sequence[date],
-    asofs: Sequence[date],
-    lookback: int,
-    tickers: Sequence[str] | None = None,
-) -> Panel:
-    """The panel of `bars`: ticker, date, `COLUMNS`, adj_factor, one row a (ticker, date).
+@dataclass(frozen=True)
+class PriceGrid:
+    """Bars on consecutive sessions; panels of dates within them are cut from it.
 
-    `sessions` are consecutive and reach from the first session of the first window to the last
-    asof. Nothing after an asof enters its windows.
-
-    Raises
-    ------
-    UsageError
-        An asof is no session.
+    Attributes
+    ----------
+    days
+        datetime64[D] [S].
+    tickers
+        N names.
+    values
+        float32 [N, S, 6] as recorded, NaN where there is no bar.
+    held
+        bool [N, S]: whether there is a bar.
+    moving, exact, factor
+        Rows of the tickers whose factor changes, and their values [M, S, 6] and factors [M, S] in
+        float64; a session without a bar has the factor of the bar before it.
     """
-    days = np.array(sessions, dtype="datetime64[D]")
-    ends = np.searchsorted(days, np.array(asofs, dtype="datetime64[D]"))
-    for asof, end in zip(asofs, ends, strict=True):
-        if end == len(days) or days[end].item() != asof:
-            raise UsageError(f"{asof} is not a session")
-    names = sorted(bars["ticker"].unique()) if tickers is None else list(tickers)
-    exact, factor = _grid(bars, days, names)
-    moving = np.flatnonzero((factor != factor[:, :1]).any(axis=1))
-    grid, exact = exact.astype(np.float32), exact[moving]
-    held = ~np.isnan(grid[..., 3])
-    shape = (len(asofs), len(names), lookback)
-    values = np.empty((*shape, len(COLUMNS)), dtype=np.float32)
-    mask = np.empty(shape, dtype=bool)
-    for at, end in enumerate(ends):
-        part = slice(end - lookback + 1, end + 1)
-        values[at] = grid[:, part]
-        mask[at] = held[:, part]
-        values[at, moving] = _adjusted(exact[:, part], factor[moving, part])
-    windows = np.stack([days[end - lookback + 1 : end + 1] for end in ends])
-    return Panel(tuple(asofs), tuple(names), windows, values, mask)
+
+    days: np.ndarray
+    tickers: tuple[str, ...]
+    values: np.ndarray
+    held: np.ndarray
+    moving: np.ndarray
+    exact: np.ndarray
+    factor: np.ndarray
+
+    @classmethod
+    def from_bars(
+        cls, bars: pl.DataFrame, sessions: Sequence[date], tickers: Sequence[str] | None = None
+    ) -> PriceGrid:
+        """The grid of `bars`: ticker, date, `COLUMNS`, adj_factor, one row a (ticker, date)."""
+        days = np.array(sessions, dtype="datetime64[D]")
+        names = sorted(bars["ticker"].unique()) if tickers is None else list(tickers)
+        exact, factor = _placed(bars, days, names)
+        moving = np.flatnonzero((factor != factor[:, :1]).any(axis=1))
+        return cls(
+            days=days,
+            tickers=tuple(names),
+            values=exact.astype(np.float32),
+            held=~np.isnan(exact[..., 3]),
+            moving=moving,
+            exact=exact[moving],
+            factor=factor[moving],
+        )
+
+    def panel(self, asofs: Sequence[date], lookback: int) -> Panel:
+        """Windows of `lookback` sessions up to each asof. Nothing after an asof enters its own.
+
+        Raises
+        ------
+        UsageError
+            An asof is no session of the grid, or has fewer than `lookback` up to it.
+        """
+        ends = np.searchsorted(self.days, np.array(asofs, dtype="datetime64[D]"))
+        for asof, end in zip(asofs, ends, strict=True):
+            if end == len(self.days) or self.days[end].item() != asof:
+                raise UsageError(f"{asof} is not a session")
+            if end + 1 < lookback:
+                raise UsageError(f"{asof} has fewer than {lookback} sessions before it")
+        shape = (len(asofs), len(self.tickers), lookback)
+        values = np.empty((*shape, len(COLUMNS)), dtype=np.float32)
+        mask = np.empty(shape, dtype=bool)
+        for at, end in enumerate(ends):
+            part = slice(end - lookback + 1, end + 1)
+            values[at] = self.values[:, part]
+            mask[at] = self.held[:, part]
+            if len(self.moving):
+                values[at, self.moving] = _adjusted(self.exact[:, part], self.factor[:, part])
+        windows = np.stack([self.days[end - lookback + 1 : end + 1] for end in ends])
+        return Panel(tuple(asofs), self.tickers, windows, values, mask)
 
 
-def _grid(bars: pl.DataFrame, days: np.ndarray, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
+def _placed(
+    bars: pl.DataFrame, days: np.ndarray, names: list[str]
+) -> tuple[np.ndarray, np.ndarray]:
     """float64 [N, sessions, 6], NaN where there is no bar, and the factors [N, sessions].
 
     A session without a bar keeps the factor of the bar before it (before the first bar: 1).

@@ -19,14 +19,14 @@ from engine.data.adjust import Adjusted, adjust, with_factors
 from engine.data.contract import BARS, INTRADAY, complete
 from engine.data.sources.base import MEMBERS
 from engine.data.store.manifest import Manifest, export_folder, read_manifest
-from engine.data.store.panel import Panel, build_panel
+from engine.data.store.panel import Panel, PriceGrid
 from engine.data.store.tables import DAILY, EXPORTED
 from engine.errors import UsageError
 
 __all__ = ["PriceStore", "Window"]
 
 RECENT_SESSIONS = 10
-_HELD_ROWS = 20_000_000
+_HELD_BYTES = 1_000_000_000
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class PriceStore:
         self._manifest = manifest
         self._folder = export_folder(path)
         self.bar = _choose_bar(path, manifest, bar)
-        self._panel_rows: tuple[date, date, frozenset[str] | None, pl.DataFrame] | None = None
+        self._held_grid: tuple[tuple[date, date, tuple[str, ...] | None], PriceGrid] | None = None
 
     @classmethod
     def open(cls, path: Path | str, *, bar: str | None = None) -> PriceStore:
@@ -211,10 +211,7 @@ class PriceStore:
             raise UsageError(f"{self.path}: a panel is of daily bars; these are {self.bar}")
         if not asofs or lookback < 1:
             raise UsageError("a panel needs at least one asof and a lookback of at least 1")
-        first = self.calendar.offset(min(asofs), 1 - lookback)
-        rows = self._rows_for_panel(first, max(asofs), tickers)
-        sessions = self.calendar.sessions(first, max(asofs))
-        return build_panel(rows, sessions, asofs, lookback, tickers)
+        return self._grid(min(asofs), max(asofs), lookback, tickers).panel(asofs, lookback)
 
     def universe(self, asof: date) -> list[str]:
         """The tickers that belong to the universe at `asof`, sorted; later rows are not looked at.
@@ -310,19 +307,23 @@ class PriceStore:
             return self.calendar.sessions(self.calendar.offset(last[0], 1 - lookback), last[0])
         return _last_bar_starts(self.calendar, asof, lookback, int(str(self.bar)[:-1]))
 
-    def _rows_for_panel(
-        self, first: date, last: date, tickers: Sequence[str] | None
-    ) -> pl.DataFrame:
-        """Completed bars, remembered while the next panels lie within their dates."""
-        names = None if tickers is None else frozenset(tickers)
-        if self._panel_rows is not None:
-            held_first, held_last, held_names, rows = self._panel_rows
-            if held_first <= first and last <= held_last and held_names == names:
-                return rows
+    def _grid(
+        self, first: date, last: date, lookback: int, tickers: Sequence[str] | None
+    ) -> PriceGrid:
+        """Bars about the dates, remembered while the next panels lie within them."""
+        first = self.calendar.offset(first, 1 - lookback)
+        names = None if tickers is None else tuple(tickers)
+        if self._held_grid is not None:
+            held, grid = self._held_grid
+            # Without names a wider grid would show tickers that had no bar yet.
+            inside = names is not None and held[0] <= first and last <= held[1]
+            if held == (first, last, names) or (inside and held[2] == names):
+                return grid
         rows, _ = complete(self._bars(names, first, last))
-        if rows.height <= _HELD_ROWS:
-            self._panel_rows = (first, last, names, rows)
-        return rows
+        grid = PriceGrid.from_bars(rows, self.calendar.sessions(first, last), names)
+        if grid.values.nbytes <= _HELD_BYTES:
+            self._held_grid = ((first, last, names), grid)
+        return grid
 
 
 def _choose_bar(path: Path, manifest: Manifest, bar: str | None) -> str | None:

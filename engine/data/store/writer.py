@@ -27,13 +27,13 @@ from engine.data.store.export import export
 from engine.data.store.lock import WriteLock
 from engine.data.store.manifest import Manifest, read_manifest
 from engine.data.store.merge import Merger
-from engine.data.store.query import first_row
+from engine.data.store.query import first_row, run_with
 from engine.data.store.tables import CREATE, FORMAT
 from engine.errors import UsageError
 
 __all__ = ["Delivery", "ImportResult", "StoreWriter"]
 
-_MEMORY = "1GB"
+_MEMORY = "700MB"
 
 
 @dataclass(frozen=True)
@@ -269,10 +269,9 @@ class StoreWriter:
         known = last.join(held, on=key, how="semi")
         unchanged = known.join(held, on=rows.columns, how="semi", nulls_equal=True)
         fresh = last.join(unchanged, on=key, how="anti")
-        self._connection.register("keys", fresh.select(key))
         matched = " AND ".join(f'b."{name}" = k."{name}"' for name in key)
-        self._connection.execute(f"DELETE FROM {table} b USING keys k WHERE {matched}")
-        self._connection.unregister("keys")
+        query = f"DELETE FROM {table} b USING rows k WHERE {matched}"
+        run_with(self._connection, query, fresh.select(key))
         self._insert(table, fresh.with_columns(import_id=pl.lit(number, dtype=pl.Int32)))
         tally.unchanged += unchanged.height
         tally.corrected += known.height - unchanged.height
@@ -280,9 +279,8 @@ class StoreWriter:
 
     def _insert(self, table: str, rows: pl.DataFrame) -> None:
         names = ", ".join(f'"{name}"' for name in rows.columns)
-        self._connection.register("fresh", rows)
-        self._connection.execute(f"INSERT INTO {table} ({names}) SELECT {names} FROM fresh")
-        self._connection.unregister("fresh")
+        query = f"INSERT INTO {table} ({names}) SELECT {names} FROM rows"
+        run_with(self._connection, query, rows)
 
     def _next_number(self) -> int:
         return first_row(self._connection, "SELECT coalesce(max(id), 0) + 1 FROM imports")[0]
