@@ -67,7 +67,7 @@ class Job:
     asofs: int = 40
     shard: int = 16
     actors: int = 2
-    shard_s: float = 0.1
+    shard_s: float = 0.2
     nodes: int = 0
     drop_at: float | None = None
 

@@ -2,9 +2,10 @@
 
 1. `Pool` keeps actors alive: it follows nodes that join and leave, and ends the run with a
    `PoolError` when none can be brought to work.
-2. `_fill` gives each actor two calls, so it never waits for the driver; a call is one shard, or
-   several if they take milliseconds. A call counts until it is committed, so a driver that is
-   killed loses at most one computed call an actor.
+2. `_fill` gives each actor its next call once the last one is committed, so a driver that is
+   killed loses at most one computed call an actor, also if its actors live on for a while. Where
+   the few milliseconds of waiting would tell (calls under `PIPELINED_S`, commits to an object
+   store) an actor has two calls. A call is one shard, or several if they take milliseconds.
 3. A reply is a finished Parquet file, which the driver alone commits: workers need no disk of
    ours, and a shard is written once however often it ran.
 4. A call that raised, died or outlasted `timeout_s` goes to `WorkQueue.fail`, which tries it
@@ -23,7 +24,7 @@ import hashlib
 import logging
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -34,14 +35,18 @@ from engine.scoring.pool import Call, MemoryShortageError, Pool, PoolError, Slot
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore
 from engine.scoring.status import Status
+from engine.scoring.storage import LocalFolder
 from engine.scoring.work import Fault, Work, WorkQueue
 
 __all__ = ["MemoryShortageError", "Outcome", "PoolError", "score_shards"]
 
 log = logging.getLogger(__name__)
-IN_FLIGHT = 2
+MOST_CALLS = 2
+PIPELINED_S = 0.1
 POLL_S = 0.2
 COMMIT_POLL_S = 0.005
+# A commit to a local disk takes about a millisecond: its actor is not to wait a poll longer.
+COMMIT_WAIT_S = 0.003
 TELL_EVERY_S = 0.1
 # Shards faster than SHORT_S share a call, which is then to last about CALL_S.
 SHORT_S = 0.005
@@ -133,6 +138,8 @@ class _Loop:
         self._progress = progress
         self._told = 0.0
         self._shard_s: float | None = None
+        self._call_s: float | None = None
+        self._remote = store is not None and not isinstance(store.folder, LocalFolder)
         self._writers = ThreadPoolExecutor(store.folder.threads if store else 1)
         self._commits: list[tuple[Future[Any], Slot, Call]] = []
         self._outcome = Outcome(failed=queue.failed)
@@ -159,7 +166,9 @@ class _Loop:
 
     def _fill(self, slot: Slot) -> None:
         only = len(self._pool.ready) == 1
-        while len(slot.calls) < IN_FLIGHT and len(self._queue):
+        short = self._call_s is not None and self._call_s < PIPELINED_S
+        most_calls = MOST_CALLS if short or self._remote else 1
+        while len(slot.calls) < most_calls and len(self._queue):
             now = time.monotonic()
             works = self._queue.take(slot.number, self._most(), now, only_actor=only)
             if not works:
@@ -173,7 +182,7 @@ class _Loop:
         """Shards that one call may hold."""
         if self._shard_s is None or self._shard_s > SHORT_S:
             return 1
-        fair = len(self._queue) // (IN_FLIGHT * len(self._pool.slots))
+        fair = len(self._queue) // (MOST_CALLS * len(self._pool.slots))
         return max(1, min(int(CALL_S / max(self._shard_s, 1e-6)), MOST_SHARDS, fair))
 
     def _listen(self) -> None:
@@ -232,8 +241,8 @@ class _Loop:
 
     def _accept(self, slot: Slot, call: Call, reply: Reply) -> None:
         slot.health = reply.health
-        each = reply.seconds / len(call.works)
-        self._shard_s = each if self._shard_s is None else (self._shard_s + each) / 2
+        self._shard_s = _mean(self._shard_s, reply.seconds / len(call.works))
+        self._call_s = _mean(self._call_s, reply.seconds)
         future: Future[Any] = Future()
         if self._store is not None and reply.content:
             future = self._writers.submit(self._store.commit, _name(call.works), reply.content)
@@ -243,6 +252,8 @@ class _Loop:
 
     def _settle(self) -> None:
         """Count what has been committed. Raises OSError."""
+        if self._commits:
+            wait([future for future, _, _ in self._commits], timeout=COMMIT_WAIT_S)
         for entry in [entry for entry in self._commits if entry[0].done()]:
             future, slot, call = entry
             future.result()
@@ -270,6 +281,11 @@ class _Loop:
                 actors=tuple(slot.status() for slot in self._pool.slots),
             )
         )
+
+
+def _mean(past: float | None, now: float) -> float:
+    """Smoothed, the latest counting for half."""
+    return now if past is None else (past + now) / 2
 
 
 def _name(works: Sequence[Work]) -> str:

@@ -252,7 +252,8 @@ def reason_of(error: Exception) -> str:
     if isinstance(cause, Exception):
         return f"{type(cause).__name__}: {cause}".splitlines()[0]
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    # Of a death Ray tells at length what may have caused it.
+    return lines[-1].partition(" Worker exit detail")[0] if lines else type(error).__name__
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -3,7 +3,8 @@
 - A call that held several shards is given out again shard by shard: nobody is to blame yet.
 - An actor that died with its node takes nobody with it.
 - The first death under a shard may have been the actor's: the whole shard runs once more,
-  elsewhere. After that, and after an exception or a passed deadline at once, it is halved.
+  elsewhere. After that, and after an exception or a passed deadline at once, it is halved; its
+  halves have had their free death.
 - A window that is alone is tried `max_retries` times more, each time later, and then quarantined.
 """
 
@@ -120,11 +121,11 @@ class WorkQueue:
             return
         (work,) = works
         windows = len(work.shard)
-        if windows > 1 and fault == "died" and work.deaths == 0:
+        if fault == "died" and work.deaths == 0:
             self.give_back([replace(work, deaths=1, avoid=actor, alone=True)])
         elif windows > 1:
-            halves = [Work(half, avoid=actor, alone=True) for half in work.shard.halves()]
-            self.give_back(halves)
+            halves = work.shard.halves()
+            self.give_back([replace(work, shard=h, avoid=actor, alone=True) for h in halves])
         elif work.attempts < self.max_retries:
             wait = min(BACKOFF_S * 2**work.attempts, LONGEST_BACKOFF_S)
             again = replace(work, attempts=work.attempts + 1, avoid=actor, alone=True)

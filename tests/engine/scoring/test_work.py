@@ -75,6 +75,14 @@ def test_the_first_death_may_be_the_actors_own_so_the_shard_stays_whole(queue):
     assert sizes(take(work, A)) == [2]
 
 
+def test_a_lone_window_too_has_a_free_death(queue):
+    work = queue(1, max_retries=0)
+    work.fail(take(work), "died", "killed", A, 0.0)
+    assert work.failed == {}
+    work.fail(take(work, B), "died", "killed", B, 0.0)
+    assert list(work.failed.values()) == ["killed"]
+
+
 def test_a_death_with_the_whole_node_blames_nobody(queue):
     work = queue(1, max_retries=0)
     for _ in range(5):
