@@ -8,7 +8,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -45,7 +45,8 @@ class OrderPlan:
 
     ``size`` is the target weight on sessions with orders and NaN on the others; ``price`` is the
     fill price, NaN where there is no order or no open; ``fees`` are shares of the traded value;
-    ``valuation`` is the price at which the book is valued when its orders are sized.
+    ``valuation`` is the price at which the book is valued when its orders are sized. ``lots`` is 1
+    where an order may be bound to whole lots, 0 where it sells all there is.
     """
 
     size: Floats
@@ -53,8 +54,13 @@ class OrderPlan:
     fees: Floats
     valuation: Floats
     close: Floats
+    lots: Floats
     exits: list[tuple[int, int]]
     missed: list[tuple[int, int]]
+
+    def without_fees(self) -> OrderPlan:
+        """The same orders at no cost."""
+        return replace(self, fees=np.zeros_like(self.fees))
 
 
 def plan_rebalances(weights: pl.DataFrame, grid: PriceGrid) -> Rebalances:
@@ -162,8 +168,10 @@ def plan_orders(
         fees[row, column] = float(leaving) / 1e4
     before = np.vstack([np.full((1, shape[1]), np.nan), close[:-1]]) if shape[0] else close
     valuation = np.where(np.isnan(grid.open), before, grid.open)
+    lots = np.ones(shape)
     for row, column in exits:
         valuation[row, column] = close[row, column]
+        lots[row, column] = 0.0
     unfilled = [
         (int(plan.filled[index]), int(column))
         for index, column in np.argwhere(
@@ -177,6 +185,7 @@ def plan_orders(
         fees=fees,
         valuation=np.nan_to_num(valuation, nan=1.0),
         close=np.nan_to_num(close, nan=1.0),
+        lots=lots,
         exits=exits,
         missed=unfilled,
     )

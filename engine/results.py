@@ -143,6 +143,8 @@ def _flags(
     for part in (judged, before):
         for flag in part.flags["flag"] if part else ():
             counts[FLAGS[flag]] = counts.get(FLAGS[flag], 0) + 1
+    if judged.metrics["portfolio"].get("trials_problem"):
+        counts["trials not recorded: the registry is locked or damaged"] = 1
     return counts | {f"LightGBM not fitted: {why}": n for why, n in baseline.skipped.items()}
 
 

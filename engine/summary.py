@@ -21,6 +21,7 @@ def print_summary(console: Console, done: Backtest) -> None:
     console.print(_horizons(done.metrics))
     for line in (*_portfolio(done.metrics), *_drops(done.metrics), *_baseline(done.metrics)):
         console.print(line, highlight=False)
+    _sanity(console, done.metrics["sanity"])
     _work(console, done)
     report = (done.folder.path / "report.html").resolve()
     console.print(f"\nopen [bold]{report}[/bold]", highlight=False, soft_wrap=True)
@@ -84,6 +85,19 @@ def _drops(metrics: dict[str, Any]) -> list[str]:
 def _baseline(metrics: dict[str, Any]) -> list[str]:
     skipped = metrics["baseline_training"]["lightgbm"]["skipped"]
     return [f"LightGBM baseline: {count} not fitted, {why}" for why, count in skipped.items()]
+
+
+def _sanity(console: Console, sanity: dict[str, Any]) -> None:
+    for horizon, found in sanity["horizons"].items():
+        if found["n_scores"]:
+            console.print(
+                f"scores, horizon {horizon}: {found['lowest']:+.3f} to {found['highest']:+.3f}, "
+                f"dispersion {_number(found['dispersion'], '.4f')}, "
+                f"{found['positive_share']:.0%} positive",
+                highlight=False,
+            )
+        for warning in found["warnings"]:
+            console.print(f"[bold red]scores look wrong[/], horizon {horizon}: {warning}")
 
 
 def _work(console: Console, done: Backtest) -> None:

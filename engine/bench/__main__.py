@@ -21,6 +21,8 @@ from engine.files import write_text
 
 __all__ = ["main"]
 
+USAGE = "python -m engine.bench NAME [--json FILE] [--markdown FILE] [options of NAME]\n"
+
 
 def main(arguments: list[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -62,7 +64,7 @@ def _list_benchmarks() -> None:
     for name in _names():
         table.add_row(name, _module(name).SUMMARY)
     console = make_console()
-    console.print("python -m engine.bench NAME [--json FILE] [--markdown FILE] [options of NAME]\n")
+    console.print(USAGE, markup=False)
     console.print(table)
 
 

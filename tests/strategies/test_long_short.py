@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from strategies import LongShortQuantile, build_strategy, strategy_names, strategy_parameters
+from strategies import LongShortQuantile, build_strategy
 
 JAN, FEB = date(2020, 1, 31), date(2020, 2, 28)
 
@@ -124,12 +124,3 @@ def test_bad_parameters_name_the_key_and_the_rule(parameters, message):
 def test_unknown_strategy_names_the_nearest():
     with pytest.raises(ValueError, match=r"strategy\.name: .*did you mean 'long_short_quantile'"):
         build_strategy("long_short_quantiles")
-
-
-def test_catalogue():
-    assert strategy_names() == ["long_short_quantile"]
-    assert strategy_parameters("long_short_quantile") == {
-        "quantile": 0.2,
-        "gross": 1.0,
-        "horizon": None,
-    }

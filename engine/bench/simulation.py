@@ -1,0 +1,101 @@
+"""Portfolio simulation: a grid of strategy parameters and costs over many names and sessions."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import itertools
+import time
+from datetime import date
+
+import numpy as np
+import polars as pl
+
+from engine.bench.result import BenchResult, peak_memory_gb
+from engine.calendar import TradingCalendar
+from strategies import build_strategy
+
+__all__ = ["SUMMARY", "run"]
+
+SUMMARY = "simulating 10 × 10 strategy and cost settings on 500 names × 2,500 sessions"
+
+
+def run(arguments: list[str]) -> BenchResult:
+    """Times the first simulation after import, and the grid at monthly and daily rebalance."""
+    parser = argparse.ArgumentParser(prog="python -m engine.bench simulation")
+    parser.add_argument("--names", type=int, default=500)
+    parser.add_argument("--sessions", type=int, default=2500)
+    parser.add_argument("--parameters", type=int, default=10)
+    parser.add_argument("--costs", type=int, default=10)
+    parser.add_argument("--rebalance", nargs="+", default=["monthly", "daily"])
+    parser.add_argument("--memory-gb", type=float, default=1.0)
+    options = parser.parse_args(arguments)
+
+    from backtest.costs import Costs
+    from backtest.portfolio import Case, simulate, simulate_cases
+
+    prices = random_prices(options.names, options.sessions)
+    sessions = prices["date"].unique().sort().to_list()
+    levels = [
+        Costs(round_trip_bps=5.0 * i, impact_coefficient=50, borrow_bps_per_year=50, aum=1e6)
+        for i in range(options.costs)
+    ]
+    small = prices.filter(pl.col("ticker").is_in(["T000", "T001"]))
+    rows = []
+    first = _weights(small, sessions[20:60:20], 0.5)
+    started = time.perf_counter()
+    importlib.import_module("vectorbt")  # what the first simulation of a process does itself
+    rows.append(["import of the simulator", None, time.perf_counter() - started, None])
+    started = time.perf_counter()
+    simulate(first, small, costs=levels[-1])
+    rows.append(["first simulation after import", 1, time.perf_counter() - started, None])
+    for rebalance in options.rebalance:
+        dates = TradingCalendar("XNYS").rebalances(sessions[0], sessions[-1], rebalance)
+        books = [
+            _weights(prices, dates, 0.05 + 0.4 * i / options.parameters)
+            for i in range(options.parameters)
+        ]
+        cases = [Case(book, costs) for book, costs in itertools.product(books, levels)]
+        started = time.perf_counter()
+        simulate_cases(cases, prices, memory_gb=options.memory_gb)
+        seconds = time.perf_counter() - started
+        rows.append([f"{rebalance} rebalance", len(cases), seconds, peak_memory_gb()])
+    size = f"{options.names} names × {options.sessions} sessions"
+    return BenchResult(
+        "simulation",
+        ["case", "combinations", "seconds", "peak memory GB"],
+        rows,
+        [
+            f"{size}, long/short quantiles of random scores; {options.parameters} quantiles × "
+            f"{options.costs} costs; memory is the whole process's peak so far"
+        ],
+    )
+
+
+def random_prices(names: int, sessions: int, *, seed: int = 0) -> pl.DataFrame:
+    """date, ticker, open, close, amount of geometric random walks on exchange sessions."""
+    rng = np.random.default_rng(seed)
+    days = TradingCalendar("XNYS").sessions(date(2010, 1, 4), date(2024, 12, 31))[:sessions]
+    close = 50 * np.exp(np.cumsum(rng.normal(0, 0.015, (len(days), names)), axis=0))
+    opened = close * np.exp(rng.normal(0, 0.005, close.shape))
+    return pl.DataFrame(
+        {
+            "date": np.repeat(np.array(days, dtype="datetime64[D]"), names),
+            "ticker": [f"T{i:03d}" for i in range(names)] * len(days),
+            "open": opened.ravel(),
+            "close": close.ravel(),
+            "amount": rng.uniform(1e6, 1e8, close.size),
+        }
+    )
+
+
+def _weights(prices: pl.DataFrame, dates: list[date], quantile: float) -> pl.DataFrame:
+    chosen = prices.filter(pl.col("date").is_in(dates))
+    rng = np.random.default_rng(1)
+    scores = chosen.select(
+        asof="date",
+        ticker="ticker",
+        horizon=pl.lit(20, dtype=pl.Int32),
+        score=pl.Series(rng.normal(size=chosen.height)),
+    )
+    return build_strategy("long_short_quantile", quantile=quantile).weights(scores)

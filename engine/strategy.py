@@ -1,0 +1,155 @@
+"""The strategy of a run: a shipped one by name, or a user's own by file or entry point.
+
+    strategy:
+      name: my_strategy.py:SmallCaps      # or the name of an installed entry point
+      quantile: 0.1                       # its own parameters
+
+A user's strategy is a class whose fields are its parameters and whose ``weights(frame)`` returns
+asof, ticker, weight (see ``strategies.Strategy``). What it returns is checked like our own.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import polars as pl
+
+from engine.errors import UsageError
+from strategies import Strategy, build_strategy, check_weights
+
+__all__ = ["ENTRY_POINTS", "load_strategy"]
+
+ENTRY_POINTS = "kronos_engine.strategies"
+FUTURE = ("label", "label_next_open", "total_return", "matures", "mature", "label_flag")
+
+
+def load_strategy(name: str, parameters: Mapping[str, Any]) -> Strategy:
+    """The strategy ``name`` with its parameters.
+
+    Raises UsageError for a file that cannot be imported or holds no strategy, and ValueError (by
+    `build_strategy`) for an unknown name or a parameter out of range.
+    """
+    if name.partition(":")[0].endswith(".py"):
+        found, source = _from_file(name), name
+    else:
+        installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
+        if name not in installed:
+            return build_strategy(name, **parameters)
+        found, source = installed[name].load(), f"entry point {name}"
+    return _Checked(_build(found, parameters, source), source)
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """A user's strategy whose weights must be a valid book of the names it was given."""
+
+    strategy: Strategy
+    source: str
+
+    def weights(self, frame: pl.DataFrame) -> pl.DataFrame:
+        try:
+            weights = self.strategy.weights(frame)
+        except pl.exceptions.ColumnNotFoundError as error:
+            raise UsageError(self._missing_column(str(error), frame)) from None
+        if not isinstance(weights, pl.DataFrame) or set(weights.columns) != {
+            *("asof", "ticker", "weight")
+        }:
+            got = weights.columns if isinstance(weights, pl.DataFrame) else type(weights).__name__
+            raise UsageError(
+                f"{self.source}: weights() must return a frame of asof, ticker, weight; got {got}"
+            )
+        if not weights["weight"].dtype.is_numeric():
+            raise UsageError(
+                f"{self.source}: weight must be numbers, got {weights['weight'].dtype}"
+            )
+        weights = weights.select("asof", "ticker", pl.col("weight").cast(pl.Float64))
+        self._check_names(weights, frame)
+        try:
+            return check_weights(weights, gross=float(getattr(self.strategy, "gross", 1.0)))
+        except ValueError as error:
+            raise UsageError(f"{self.source}: {error}") from None
+
+    def _check_names(self, weights: pl.DataFrame, frame: pl.DataFrame) -> None:
+        unknown = weights.join(frame.select("asof", "ticker"), on=["asof", "ticker"], how="anti")
+        if unknown.height:
+            row = unknown.row(0, named=True)
+            raise UsageError(
+                f"{self.source}: a weight for {row['ticker']} on {row['asof']}, which has no score "
+                "there; only scored names can be held"
+            )
+
+    def _missing_column(self, message: str, frame: pl.DataFrame) -> str:
+        column = next((name for name in FUTURE if f'"{name}"' in message), None)
+        if column:
+            return (
+                f"{self.source}: reads {column!r}: labels are of the future, no strategy sees them"
+            )
+        named = message.splitlines()[0]
+        return (
+            f"{self.source}: {named}; the score frame has {', '.join(frame.columns)} "
+            "(add factors to `features`)"
+        )
+
+
+def _build(found: Any, parameters: Mapping[str, Any], source: str) -> Strategy:
+    try:
+        built: Strategy = found(**parameters)
+    except TypeError as error:
+        accepted = ", ".join(inspect.signature(found).parameters) or "none"
+        raise UsageError(f"{source}: {error}; its parameters: {accepted}") from None
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from None
+    if not callable(getattr(built, "weights", None)):
+        raise UsageError(f"{source}: has no method weights(frame)")
+    return built
+
+
+def _from_file(name: str) -> Any:
+    written, _, wanted = name.partition(":")
+    path = Path(written)
+    if not path.is_file():
+        raise UsageError(f"strategy.name: no file {written!r}")
+    module = _import(path)
+    classes = {
+        key: value
+        for key, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__ == module.__name__
+        and callable(getattr(value, "weights", None))
+    }
+    if wanted:
+        if wanted not in classes:
+            have = ", ".join(classes) or "none"
+            raise UsageError(f"{written}: no strategy class {wanted!r}; there are: {have}")
+        return classes[wanted]
+    if len(classes) != 1:
+        have = ", ".join(classes) or "none"
+        raise UsageError(
+            f"{written}: needs one class with a method weights(frame), has {have}; name one as "
+            f"{written}:CLASS"
+        )
+    return next(iter(classes.values()))
+
+
+def _import(path: Path) -> ModuleType:
+    name = f"strategy_{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{path}: {type(error).__name__}: {reason}") from None
+    return module
