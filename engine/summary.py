@@ -19,7 +19,7 @@ def print_summary(console: Console, done: Backtest) -> None:
     """Gates with their reasons, a line a horizon, the portfolio, and the page to open."""
     console.print(_gates(done.gates))
     console.print(_horizons(done.metrics))
-    for line in (*_portfolio(done.metrics), *_drops(done.metrics)):
+    for line in (*_portfolio(done.metrics), *_drops(done.metrics), *_baseline(done.metrics)):
         console.print(line, highlight=False)
     _sanity(console, done.metrics["sanity"])
     _work(console, done)
@@ -80,6 +80,11 @@ def _portfolio(metrics: dict[str, Any]) -> list[str]:
 def _drops(metrics: dict[str, Any]) -> list[str]:
     left_out = [f"{count:,} {reason}" for reason, count in metrics["drops"].items()]
     return [f"left out: {'; '.join(left_out)}"] if left_out else []
+
+
+def _baseline(metrics: dict[str, Any]) -> list[str]:
+    skipped = metrics["baseline_training"]["lightgbm"]["skipped"]
+    return [f"LightGBM baseline: {count} not fitted, {why}" for why, count in skipped.items()]
 
 
 def _sanity(console: Console, sanity: dict[str, Any]) -> None:

@@ -90,8 +90,8 @@ def test_training_is_told(beside):
     for shares in training["importances"].values():
         assert sum(shares.values()) == pytest.approx(1.0)
         assert "beta_252" in shares
-    drops = read(beside, "metrics.json")["drops"]
-    assert drops["LightGBM not fitted: fewer than 600 training rows"] > 0
+    flags = read(beside, "metrics.json")["flags"]
+    assert flags["LightGBM not fitted: fewer than 600 training rows"] > 0
     manifest = read(beside, "manifest.json")
     assert manifest["packages"]["lightgbm"]
     assert manifest["baseline_fits"] == training["fits"]
