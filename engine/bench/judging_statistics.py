@@ -39,7 +39,9 @@ def run(arguments: list[str]) -> BenchResult:
     asked = parser.parse_args(arguments)
     panel, prices, sessions = make_panel(asked.names, asked.dates)
     weights = _weights(panel)
-    import vectorbt  # noqa: F401  its import is start-up, not judging
+    # A first small judgement loads the libraries: that is start-up, not judging.
+    small, small_prices, few = make_panel(100, 40)
+    _judge(small, _weights(small), small_prices, few, 10)
 
     def whole() -> Judgement:
         return _judge(panel, weights, prices, sessions, asked.draws)
