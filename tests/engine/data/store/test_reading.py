@@ -188,7 +188,8 @@ class TestPanel:
                 )
                 if len(rows) and panel.mask[a, n].all():
                     wanted = prices.window(int(prices.offsets[n] + rows[0]), 60)
-                    np.testing.assert_array_equal(panel.values[a, n], wanted)
+                    # Scoring rounds the steps between factors; both end within float32.
+                    np.testing.assert_allclose(panel.values[a, n], wanted, rtol=3e-7)
                     compared += 1
         assert compared == 5  # A three times and B twice: C has gaps, and B ended in June
 
