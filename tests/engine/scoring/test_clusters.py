@@ -88,7 +88,11 @@ def head(tmp_path):
     }
     environment.pop("PYTHONPATH", None)
     # Sockets live in this folder, and their paths must be short.
-    with tempfile.TemporaryDirectory(prefix="ray", dir="/tmp") as temporary:
+    with tempfile.TemporaryDirectory(
+        prefix="ray",
+        dir="/tmp",
+        ignore_cleanup_errors=True,  # its daemons may outlive it a little
+    ) as temporary:
         command = [
             *(str(BIN / "ray"), "start", "--head", "--block", "--num-cpus", "2"),
             *(
