@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from .cross_sections import CrossSections
 from .ic import information_coefficient
 from .significance import mean_interval, session_spacing
 
@@ -15,7 +16,7 @@ __all__ = ["factor_baselines"]
 
 
 def factor_baselines(
-    panel: pl.DataFrame,
+    panel: pl.DataFrame | CrossSections,
     judged: pl.DataFrame,
     *,
     factors: Sequence[str],
@@ -27,15 +28,17 @@ def factor_baselines(
     Returns {factor: {"20": {"n_dates", "rank_ic_mean", "ci95"}}}; factors that are no column of the
     panel are left out, horizons without a usable date have n_dates 0 and None.
     """
-    rows = panel.join(judged.select("asof", "horizon"), on=["asof", "horizon"], how="semi")
-    horizons = sorted(panel["horizon"].unique().to_list())
+    sections = CrossSections.of(panel)
+    horizons = sections.keys["horizon"].unique().sort().to_list()
     found: dict[str, dict[str, Any]] = {}
     for factor in factors:
-        if factor not in panel.columns:
+        if factor not in sections.columns:
             continue
-        ic = information_coefficient(
-            rows, min_cross_section=min_cross_section, score=factor
-        ).filter(pl.col("status") == "judged")
+        ic = (
+            information_coefficient(sections, min_cross_section=min_cross_section, score=factor)
+            .filter(pl.col("status") == "judged")
+            .join(judged, on=["asof", "horizon"], how="semi", maintain_order="left")
+        )
         found[factor] = {str(horizon): _summary(ic, horizon, sessions) for horizon in horizons}
     return found
 

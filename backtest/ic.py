@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-__all__ = ["information_coefficient", "judged_rows", "rank_ic_frame"]
+from .cross_sections import CrossSections, row_correlation
+
+__all__ = ["correlation_frame", "information_coefficient", "judged_rows", "rank_ic_frame"]
 
 _KEYS = ["asof", "horizon"]
 
@@ -20,7 +24,11 @@ def judged_rows(panel: pl.DataFrame, *, score: str = "score", label: str = "labe
 
 
 def information_coefficient(
-    panel: pl.DataFrame, *, min_cross_section: int, score: str = "score", label: str = "label"
+    panel: pl.DataFrame | CrossSections,
+    *,
+    min_cross_section: int,
+    score: str = "score",
+    label: str = "label",
 ) -> pl.DataFrame:
     """Spearman and Pearson correlation of score and label over each cross-section.
 
@@ -39,19 +47,27 @@ def information_coefficient(
         ``judged``; the others are ``constant`` (scores or labels all equal), ``thin`` (n below
         ``min_cross_section``) and ``immature`` (the label's window is not over).
     """
-    needed = sorted({*_KEYS, "status", "mature", score, label})
-    rows = judged_rows(panel.select(needed), score=score, label=label).select(
-        *_KEYS, x=score, y=label
+    sections = CrossSections.of(panel)
+    mask = sections.known(score, label)
+    rank_ic = row_correlation(sections.ranks(score, mask), sections.ranks(label, mask), mask)
+    ic = row_correlation(sections.column(score), sections.column(label), mask)
+    return correlation_frame(
+        sections, mask, rank_ic=rank_ic, ic=ic, min_cross_section=min_cross_section
     )
-    ranked = rows.with_columns(
-        rx=pl.col("x").rank("average").over(_KEYS), ry=pl.col("y").rank("average").over(_KEYS)
-    )
-    found = ranked.group_by(_KEYS).agg(
-        n=pl.len().cast(pl.Int64), rank_ic=_correlation("rx", "ry"), ic=_correlation("x", "y")
-    )
+
+
+def correlation_frame(
+    sections: CrossSections,
+    mask: NDArray[np.bool_],
+    *,
+    rank_ic: NDArray[np.float64],
+    ic: NDArray[np.float64],
+    min_cross_section: int,
+) -> pl.DataFrame:
+    """The frame of :func:`information_coefficient` from one correlation a cross-section."""
     thin = pl.col("n") < min_cross_section
     status = (
-        pl.when(~pl.col("mature"))
+        pl.when(~pl.col("any_mature"))
         .then(pl.lit("immature"))
         .when(thin)
         .then(pl.lit("thin"))
@@ -61,26 +77,27 @@ def information_coefficient(
     )
     judged = pl.col("status") == "judged"
     return (
-        panel.group_by(_KEYS)
-        .agg(mature=pl.col("mature").fill_null(False).any())
-        .join(found, on=_KEYS, how="left")
-        .with_columns(n=pl.col("n").fill_null(0))
+        sections.keys.with_columns(
+            n=pl.Series(mask.sum(axis=1), dtype=pl.Int64),
+            rank_ic=pl.Series(rank_ic, dtype=pl.Float64).fill_nan(None),
+            ic=pl.Series(ic, dtype=pl.Float64).fill_nan(None),
+        )
         .with_columns(status=status)
         .with_columns(
             rank_ic=pl.when(judged).then(pl.col("rank_ic")),
             ic=pl.when(judged).then(pl.col("ic")),
         )
         .select("asof", "horizon", "n", "rank_ic", "ic", "status")
-        .sort(_KEYS)
     )
 
 
-def rank_ic_frame(panel: pl.DataFrame, *, min_cross_section: int) -> pl.DataFrame:
+def rank_ic_frame(panel: pl.DataFrame | CrossSections, *, min_cross_section: int) -> pl.DataFrame:
     """:func:`information_coefficient` with ``rank_ic_next_open`` beside it.
 
     The latter correlates the score with ``label_next_open`` (bought at the open of t+1) and is null
     on every date where ``rank_ic`` is.
     """
+    panel = CrossSections.of(panel)
     close = information_coefficient(panel, min_cross_section=min_cross_section)
     opened = information_coefficient(
         panel, min_cross_section=min_cross_section, label="label_next_open"
@@ -93,10 +110,3 @@ def rank_ic_frame(panel: pl.DataFrame, *, min_cross_section: int) -> pl.DataFram
         .select("asof", "horizon", "n", "rank_ic", "rank_ic_next_open", "ic", "status")
         .sort(_KEYS)
     )
-
-
-def _correlation(left: str, right: str) -> pl.Expr:
-    """Pearson correlation in [−1, 1]; null where either column does not vary."""
-    a, b = pl.col(left), pl.col(right)
-    varies = (a.min() < a.max()) & (b.min() < b.max())
-    return pl.when(varies).then(pl.corr(a, b).fill_nan(None).clip(-1.0, 1.0))

@@ -1,9 +1,10 @@
 """Judging a signal on one set of dates: every figure of ``metrics.json`` and the frames behind it.
 
 1. ``rank_ic_frame`` gives RankIC by date and horizon and says which dates can be judged
-2. ``net_excess``, ``churn``, ``factor_correlation``, ``quantile_returns`` add their series
-3. ``horizon_metrics`` sums a horizon up, with intervals
+2. ``top_members``, ``churn``, ``factor_correlation``, ``quantile_returns`` add their series
+3. ``horizon_metrics`` sums a horizon up, with intervals; ``descriptive`` adds what no gate asks
 4. ``simulate`` trades the weights, ``regime_table`` and ``factor_baselines`` compare
+5. ``decay_table``, ``start_sensitivity``, ``redundancy_table`` look at it from other sides
 """
 
 from __future__ import annotations
@@ -18,18 +19,22 @@ import numpy as np
 import polars as pl
 
 from .baselines import factor_baselines
-from .churn import churn
+from .churn import churn, churn_of, rank_top
 from .costs import Costs
+from .cross_sections import CrossSections
+from .decay import decay_table
+from .descriptive import descriptive
 from .gate_rules import GateRules
 from .horizon import horizon_metrics
 from .ic import rank_ic_frame
-from .net_excess import net_excess
+from .net_excess import excess_after_costs, top_members
 from .performance import annual_return, sharpe
 from .portfolio import PortfolioResult, simulate
 from .quantiles import quantile_returns
-from .redundancy import factor_correlation
+from .redundancy import factor_correlation, redundancy_table
 from .regimes import regime_table
 from .significance import session_spacing
+from .starts import start_sensitivity
 
 __all__ = ["MOMENTUM_FACTORS", "Judgement", "judge"]
 
@@ -43,8 +48,9 @@ class Judgement:
     Attributes
     ----------
     metrics
-        horizons, churn, cost_survival, breakeven_bps, portfolio, regimes, baselines: the parts of
-        ``metrics.json`` that depend on the dates; JSON-ready, None for what cannot be computed.
+        horizons, churn, cost_survival, breakeven_bps, portfolio, regimes, baselines, redundancy,
+        decay, starts: the parts of ``metrics.json`` that depend on the dates; JSON-ready, None for
+        what cannot be computed.
     ic
         asof, horizon, n, rank_ic, rank_ic_next_open, ic, status: dates that are ``judged`` or whose
         scores are ``constant`` (rank_ic null).
@@ -95,6 +101,11 @@ def judge(
     benchmark: pl.DataFrame | None = None,
     baselines: Sequence[str] = MOMENTUM_FACTORS,
     redundancy_factor: str = "momentum_12m",
+    factors: Sequence[str] = (),
+    neutral_factors: Sequence[str] = ("momentum_12m", "beta_252"),
+    sector: str | None = None,
+    price_forecasts: bool = False,
+    describe: bool = True,
     rebalances: Sequence[date] | None = None,
     draws: int = 1000,
     seed: int = 0,
@@ -119,20 +130,27 @@ def judge(
         Last date of the simulation.
     benchmark
         date, open, close (adjusted), or None.
-    baselines, redundancy_factor
-        Feature columns of the panel; those it does not have are left out.
-    rules
-        Gate rules, for the size below which a regime slice is thin.
+    baselines, redundancy_factor, factors, neutral_factors, sector
+        Feature columns of the panel: rivals, the factor of gate 1's redundancy, those with which
+        the score's correlation is shown, and those that its neutralised RankIC is free of. Those
+        that the panel does not have are left out.
+    price_forecasts
+        Scores are forecasts of P(t+h)/P(t) − 1, whose size can be judged beside their order.
+    describe
+        False leaves out the figures that no gate asks for (:mod:`backtest.descriptive`).
     draws, seed
         Of the bootstrap.
     """
     scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())
-    all_dates = rank_ic_frame(panel, min_cross_section=min_cross_section)
+    sections = CrossSections(panel)
+    all_dates = rank_ic_frame(sections, min_cross_section=min_cross_section)
     judged = all_dates.filter(pl.col("status") == "judged")
     held = panel if rebalances is None else panel.filter(pl.col("asof").is_in(list(rebalances)))
-    excess = net_excess(held, prices, judged, sessions=sessions, costs=costs, top_k=top_k)
-    replaced = churn(held, top_k=top_k)
-    correlation = _redundancy(panel, judged, redundancy_factor, min_cross_section)
+    ranked = rank_top(held, top_k=top_k)
+    members = top_members(held, prices, judged, sessions=sessions, top_k=top_k, ranked=ranked)
+    excess = excess_after_costs(members, costs=costs)
+    replaced = churn_of(ranked)
+    correlation = _redundancy(sections, judged, redundancy_factor, min_cross_section)
     horizons = sorted(panel["horizon"].unique().to_list())
     summaries = {
         str(horizon): horizon_metrics(
@@ -147,6 +165,21 @@ def judge(
         )
         for horizon in horizons
     }
+    quantiles = quantile_returns(sections, judged)
+    if describe:
+        beside = descriptive(
+            sections,
+            judged,
+            members,
+            quantiles,
+            costs=costs,
+            sessions=sessions,
+            neutral_factors=neutral_factors,
+            sector=sector,
+            min_cross_section=min_cross_section,
+            price_forecasts=price_forecasts,
+        )
+        summaries = {key: figures | beside[key] for key, figures in summaries.items()}
     traded = weights.join(panel.select("asof").unique(), on="asof", how="semi")
     result = simulate(traded, prices, costs=costs, until=until, periods_per_year=periods_per_year)
     returns = _with_benchmark(result.returns, benchmark)
@@ -156,7 +189,7 @@ def judge(
             {
                 "horizons": summaries,
                 "churn": _churn_summary(replaced, horizons)
-                | {"daily_median": _daily_churn(panel, sessions, top_k=top_k)},
+                | {"daily_median": _daily_churn(panel, replaced, sessions, top_k=top_k)},
                 "cost_survival": {key: value["cost_survival"] for key, value in summaries.items()},
                 "breakeven_bps": longest.get("breakeven_bps"),
                 "portfolio": _portfolio_metrics(result, returns, strategy, periods_per_year),
@@ -168,19 +201,32 @@ def judge(
                     min_names=rules.regimes.min_names,
                 ),
                 "baselines": factor_baselines(
-                    panel,
+                    sections,
                     judged,
                     factors=baselines,
                     sessions=sessions,
                     min_cross_section=min_cross_section,
                 ),
+                "redundancy": redundancy_table(
+                    sections, judged, factors=factors, min_cross_section=min_cross_section
+                ),
+                "decay": decay_table(judged, sessions=sessions) if describe else [],
+                "starts": start_sensitivity(
+                    judged,
+                    excess,
+                    returns,
+                    sessions=sessions,
+                    periods_per_year=periods_per_year,
+                )
+                if describe
+                else [],
             }
         ),
         ic=all_dates.filter(pl.col("status").is_in(["judged", "constant"])),
         returns=returns,
         churn=replaced,
         net_excess=excess.drop("spread_cost"),
-        quantiles=quantile_returns(panel, judged),
+        quantiles=quantiles,
         trades=result.trades,
         flags=result.flags,
         sessions=tuple(sessions),
@@ -207,11 +253,11 @@ def json_ready(value: Any) -> Any:
 
 
 def _redundancy(
-    panel: pl.DataFrame, judged: pl.DataFrame, factor: str, min_cross_section: int
+    sections: CrossSections, judged: pl.DataFrame, factor: str, min_cross_section: int
 ) -> pl.DataFrame:
-    if factor not in panel.columns:
+    if factor not in sections.columns:
         return judged.clear().select("asof", "horizon", "n", correlation="rank_ic")
-    return factor_correlation(panel, judged, factor=factor, min_cross_section=min_cross_section)
+    return factor_correlation(sections, judged, factor=factor, min_cross_section=min_cross_section)
 
 
 def _churn_summary(replaced: pl.DataFrame, horizons: list[int]) -> dict[str, Any]:
@@ -224,13 +270,18 @@ def _churn_summary(replaced: pl.DataFrame, horizons: list[int]) -> dict[str, Any
     }
 
 
-def _daily_churn(panel: pl.DataFrame, sessions: Sequence[date], *, top_k: int) -> float | None:
+def _daily_churn(
+    panel: pl.DataFrame, replaced: pl.DataFrame, sessions: Sequence[date], *, top_k: int
+) -> float | None:
     """Median churn from session to session, longest horizon; None without daily scores."""
-    longest = panel.filter(pl.col("horizon") == pl.col("horizon").max())
-    replaced = churn(longest, top_k=top_k)
-    dates = replaced["asof"].to_list()
-    if len(dates) < 2 or session_spacing(dates, sessions) > 1:
+    dates = panel["asof"].unique().sort()
+    if dates.len() < 2 or session_spacing(dates.to_list(), sessions) > 1:
         return None
+    longest = pl.col("horizon") == pl.col("horizon").max()
+    if replaced["asof"].n_unique() == dates.len():
+        replaced = replaced.filter(longest)
+    else:
+        replaced = churn(panel.filter(longest), top_k=top_k)
     median = replaced["churn"].median()
     return median if isinstance(median, float) else None
 

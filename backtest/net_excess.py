@@ -12,7 +12,14 @@ from .churn import rank_top, top_membership
 from .costs import Costs, average_daily_value, trade_cost_bps
 from .grid import PriceGrid
 
-__all__ = ["breakeven_bps", "cost_survival", "net_excess"]
+__all__ = [
+    "breakeven_bps",
+    "cost_survival",
+    "excess_after_costs",
+    "hit_rate",
+    "net_excess",
+    "top_members",
+]
 
 
 def net_excess(
@@ -24,22 +31,60 @@ def net_excess(
     costs: Costs,
     top_k: int,
 ) -> pl.DataFrame:
-    """Top-K mean label − one-way turnover of the Top-K × round-trip cost.
+    """:func:`excess_after_costs` of :func:`top_members`."""
+    members = top_members(panel, prices, judged, sessions=sessions, top_k=top_k)
+    return excess_after_costs(members, costs=costs)
 
-    The turnover at t is against s, the last rebalance at or before t − h sessions: a position
-    opened then has just ended. Where there is none the whole Top-K is bought. Each name that enters
-    pays a round trip at its own impact, trading aum/K of its 20-session average value.
+
+def top_members(
+    panel: pl.DataFrame,
+    prices: pl.DataFrame,
+    judged: pl.DataFrame,
+    *,
+    sessions: Sequence[date],
+    top_k: int,
+    ranked: pl.DataFrame | None = None,
+) -> pl.DataFrame:
+    """The Top-K of every judged date, who entered it, and how much of each name trades.
+
+    A name is ``kept`` if it was in the Top-K of s, the last rebalance at or before t − h sessions:
+    a position opened then has just ended. Where there is no s the whole Top-K is bought.
 
     Parameters
     ----------
     panel
         asof, ticker, horizon, score, status, label, fold.
     prices
-        date, ticker, open, close, amount; rows up to an asof size the impact at it.
+        date, ticker, open, close, amount; rows up to an asof give the value traded at it.
     judged
         asof, horizon of the dates to judge (those with a RankIC).
     sessions
         All sessions, ascending; they measure h.
+    ranked
+        :func:`backtest.churn.rank_top` of the panel, where it is known already.
+
+    Returns
+    -------
+    pl.DataFrame
+        asof, horizon, ticker, k, kept, label, fold, adv: mean value traded over 20 sessions, NaN
+        where it is not known.
+    """
+    ranked = rank_top(panel, top_k=top_k) if ranked is None else ranked
+    members = top_membership(ranked, _ended_positions(ranked, sessions)).join(
+        judged, on=["asof", "horizon"], how="semi", maintain_order="left"
+    )
+    return members.with_columns(adv=_adv(members, prices))
+
+
+def excess_after_costs(members: pl.DataFrame, *, costs: Costs) -> pl.DataFrame:
+    """Top-K mean label − one-way turnover of the Top-K × round-trip cost.
+
+    Each name that enters pays a round trip at its own impact, trading aum/K of its average value.
+
+    Parameters
+    ----------
+    members
+        The frame of :func:`top_members`.
 
     Returns
     -------
@@ -48,19 +93,9 @@ def net_excess(
         are shares of the capital. ``spread_cost`` is the part of ``cost`` that grows with
         round_trip_bps.
     """
-    ranked = rank_top(panel, top_k=top_k)
-    members = (
-        top_membership(ranked, _ended_positions(ranked, sessions))
-        .join(judged.select("asof", "horizon"), on=["asof", "horizon"], how="semi")
-        .join(
-            panel.select("asof", "horizon", "ticker", "label", "fold"),
-            on=["asof", "horizon", "ticker"],
-            how="left",
-        )
-    )
     entering = ~pl.col("kept")
     return (
-        members.with_columns(round_trip=_round_trip(members, prices, costs))
+        members.with_columns(round_trip=_round_trip(members, costs))
         .group_by("asof", "horizon")
         .agg(
             fold=pl.col("fold").first(),
@@ -76,6 +111,14 @@ def net_excess(
         .filter(pl.col("excess").is_not_null())
         .sort("asof", "horizon")
     )
+
+
+def hit_rate(members: pl.DataFrame) -> float | None:
+    """Share of the Top-K whose label is above 0: per date, then the mean over dates."""
+    hits = members.filter(pl.col("label").is_finite()).group_by(
+        "asof", "horizon", maintain_order=True
+    )
+    return hits.agg((pl.col("label") > 0).mean())["label"].mean()  # type: ignore[return-value]
 
 
 def cost_survival(frame: pl.DataFrame) -> float | None:
@@ -113,8 +156,8 @@ def _ended_positions(ranked: pl.DataFrame, sessions: Sequence[date]) -> pl.DataF
     return pl.concat(parts) if parts else empty
 
 
-def _round_trip(members: pl.DataFrame, prices: pl.DataFrame, costs: Costs) -> pl.Series:
-    """Buying and selling one name at its own impact, as a share of its value."""
+def _adv(members: pl.DataFrame, prices: pl.DataFrame) -> pl.Series:
+    """The 20-session mean value traded of each row's ticker at its asof."""
     if not members.height:
         return pl.Series([], dtype=pl.Float64)
     grid = PriceGrid.from_frame(prices, tickers=members["ticker"].unique().to_list())
@@ -122,6 +165,11 @@ def _round_trip(members: pl.DataFrame, prices: pl.DataFrame, costs: Costs) -> pl
     asof = members["asof"].to_numpy().astype("datetime64[D]")
     row = np.searchsorted(grid.sessions, asof, side="right") - 1
     column = pl.Series(grid.tickers, dtype=pl.String).search_sorted(members["ticker"]).to_numpy()
-    known = np.where(row >= 0, adv[row, column], np.nan)
+    return pl.Series(np.where(row >= 0, adv[row, column], np.nan))
+
+
+def _round_trip(members: pl.DataFrame, costs: Costs) -> pl.Series:
+    """Buying and selling one name at its own impact, as a share of its value."""
     traded = costs.aum / members["k"].to_numpy()
-    return pl.Series(2 * trade_cost_bps(traded, known, costs) / 1e4)
+    cost = 2 * trade_cost_bps(traded, members["adv"].to_numpy(), costs) / 1e4
+    return pl.Series(cost, dtype=pl.Float64)

@@ -12,13 +12,19 @@ from engine.config import Settings, load_settings, read_flags
 
 __all__ = ["main"]
 
-OPTIONS = {"config": True, "require-gates": False, "help": False}
+OPTIONS = {"config": True, "require-gates": False, "explain": False, "help": False}
 USAGE = """\
 usage: python -m engine.backtest [--config FILE] [--section.key VALUE …] [--require-gates]
+                                 [--explain]
+       python -m engine.backtest compare RUN RUN… [--out FOLDER]
+       python -m engine.backtest explain RUN…
 
 Scores every (date, stock), trades the scores, judges them, and leaves a run folder with a report.
 Without --config the demonstration (configs/demo.yaml) is run. --require-gates exits with 4 when a
-gate did not pass. Every setting is a flag, a variable ENGINE_SECTION__KEY and a key of the file:
+gate did not pass; --explain walks through each gate. compare puts finished runs side by side, with
+a paired bootstrap of their RankICs.
+
+Every setting is a flag, a variable ENGINE_SECTION__KEY and a key of the file:
 """
 
 
@@ -28,21 +34,42 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(argv: list[str]) -> int:
-    flags, options = read_flags(argv, OPTIONS)
     console = make_console()
+    if argv and argv[0] in ("compare", "explain"):
+        return _finished_runs(argv[0], argv[1:], console)
+    flags, options = read_flags(argv, OPTIONS)
     if "help" in options:
         _help(console)
         return 0
     settings = load_settings(flags, config=options.get("config"))
-    return _backtest(settings, console, require_gates="require-gates" in options)
+    chosen = {name: name in options for name in ("require-gates", "explain")}
+    return _backtest(
+        settings, console, require_gates=chosen["require-gates"], explained=chosen["explain"]
+    )
 
 
-def _backtest(settings: Settings, console: Console, *, require_gates: bool) -> int:
+def _finished_runs(action: str, names: list[str], console: Console) -> int:
+    if action == "compare":
+        from engine.compare import compare_runs
+
+        compare_runs(names, console)
+    else:
+        from engine.explain import explain_runs
+
+        explain_runs(names, console)
+    return 0
+
+
+def _backtest(settings: Settings, console: Console, *, require_gates: bool, explained: bool) -> int:
     from engine.pipeline import run_backtest
     from engine.summary import print_summary
 
     done = run_backtest(settings, console)
     print_summary(console, done)
+    if explained:
+        from engine.explain import explain
+
+        explain(done.gates, console)
     if done.quarantined:
         return 3
     verdicts = [gate["verdict"] for gate in done.gates["gates"]]

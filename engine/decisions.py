@@ -10,7 +10,7 @@ import polars as pl
 from engine.calendar import Rebalance, TradingCalendar
 from engine.errors import UsageError
 
-__all__ = ["decision_dates", "next_rebalance", "rebalance_dates"]
+__all__ = ["decision_dates", "latest_dates", "next_rebalance", "rebalance_dates"]
 
 
 class Span(Protocol):
@@ -62,6 +62,19 @@ def _first_full_window(bars: pl.DataFrame, lookback: int) -> date | None:
     )
     found = nth["date"].min()
     return found if isinstance(found, date) else None
+
+
+def latest_dates(
+    dates: list[date], at_most: int | None, calendar: TradingCalendar, *, last: date, horizon: int
+) -> list[date]:
+    """The `at_most` latest dates whose labels are mature at the `last` bar; None: all dates.
+
+    Where no label is mature yet, the latest dates of all. `horizon` is the longest, in sessions.
+    """
+    if at_most is None:
+        return dates
+    mature = [day for day in dates if calendar.offset(day, horizon) <= last]
+    return (mature or dates)[-at_most:]
 
 
 def rebalance_dates(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-__all__ = ["replace_file", "write_frame", "write_json", "write_text"]
+__all__ = ["copy_file", "replace_file", "write_frame", "write_json", "write_text"]
 
 
 def replace_file(path: Path, write: Callable[[Path], None]) -> None:
@@ -37,6 +38,15 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
             os.close(folder)
     finally:
         beside.unlink(missing_ok=True)
+
+
+def copy_file(source: Path, path: Path) -> None:
+    """The bytes of `source`."""
+    replace_file(path, lambda part: _copy(source, part))
+
+
+def _copy(source: Path, part: Path) -> None:
+    shutil.copyfile(source, part)
 
 
 def write_text(path: Path, text: str) -> None:

@@ -14,7 +14,7 @@ import logging
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -38,21 +38,23 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
-from engine.decisions import decision_dates, next_rebalance, rebalance_dates
+from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
 from engine.files import write_frame
+from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.sanity import check_scores
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from engine.strategy import load_strategy
 from strategies import Strategy
 
-__all__ = ["Backtest", "run_backtest"]
+__all__ = ["REDUNDANCY_FACTOR", "SCORE_COLUMNS", "Backtest", "run_backtest", "target_weights"]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
@@ -122,12 +124,13 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 trained_until=training.until,
             )
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
-            weights = _weights(prepared.strategy, panel, settings.features, schedule)
+            weights = target_weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("baselines"):
             baseline = _baseline(prepared, settings, panel, folder, console)
             panel = with_baselines(panel, baseline)
         with clock.stage("judging"):
             judged, before = _judge_both(prepared, settings, panel, weights, schedule)
+            _count_trials(settings, market, scored, judged)
             gates = evaluate_gates(
                 judged,
                 rules=prepared.rules,
@@ -140,6 +143,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             metrics = metrics_content(
                 settings, market, training, scored, panel, judged, before, baseline
             )
+            metrics["sanity"] = check_scores(scored.scores, settings.evaluation.sanity)
             manifest = manifest_content(
                 settings, market, training, scored, metrics["drops"], clock.seconds, baseline
             )
@@ -154,6 +158,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 **report_frames(judged, before),
             )
             tables = {"scores": scored.scores, "panel": panel, "weights": weights}
+            tables["returns"] = data.returns
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)
@@ -169,11 +174,21 @@ def _prepare(settings: Settings) -> _Prepared:
         check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    if settings.model.name == LIGHTGBM and not settings.baselines.lightgbm.enabled:
+        raise UsageError("model.name lightgbm needs baselines.lightgbm.enabled true")
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
-    market = load_market(settings.data)
+    market = _at_most(load_market(settings.data), settings.data.max_tickers)
     return _Prepared(market, strategy, costs, rules, training, spec)
+
+
+def _at_most(market: Market, tickers: int | None) -> Market:
+    """The market of its first tickers by name: a choice that knows no future."""
+    if tickers is None or len(market.tickers) <= tickers:
+        return market
+    kept = market.bars.filter(pl.col("ticker").is_in(market.tickers[:tickers]))
+    return replace(market, bars=kept)
 
 
 def _no_scores(settings: Settings) -> pl.DataFrame:
@@ -208,10 +223,18 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         rebalance=scoring.rebalance,
         lookback=scoring.lookback,
     )
+    longest = max(scoring.horizons)
     try:
-        market.calendar.offset(asofs[-1], max(scoring.horizons))
+        market.calendar.offset(asofs[-1], longest)
     except UsageError as error:
         raise UsageError(f"scoring.horizons: {error}") from None
+    asofs = latest_dates(
+        asofs,
+        settings.evaluation.max_dates,
+        market.calendar,
+        last=market.last_session,
+        horizon=longest,
+    )
     if prepared.spec is None:
         return _score_lightgbm(prepared, settings, asofs, folder, console)
     return score_market(
@@ -223,6 +246,7 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
         seed=settings.run.seed,
         shards=folder.shards,
         console=console,
+        members=market.members,
     )
 
 
@@ -261,9 +285,10 @@ def _baseline(
     )
 
 
-def _weights(
+def target_weights(
     strategy: Strategy, panel: pl.DataFrame, features: Sequence[str], schedule: Sequence[date]
 ) -> pl.DataFrame:
+    """Weights at the dates of `schedule` from the panel's scores and features, of nothing else."""
     frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
     return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
 
@@ -316,10 +341,39 @@ def _judge(
         benchmark=market.benchmark,
         baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
+        factors=settings.features,
+        price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,
         seed=settings.run.seed,
     )
+
+
+def _count_trials(settings: Settings, market: Market, scored: Scored, judged: Judgement) -> None:
+    """Record the run in the trial registry and put the deflated Sharpe beside the Sharpe."""
+    if judged.first_asof is None or judged.last_asof is None or judged.returns.is_empty():
+        return
+    scoring = settings.scoring
+    schedule = {"rebalance": scoring.rebalance, "score": scoring.score}
+    trial = Trial(
+        data_hash=market.data_hash,
+        scores=scored.fingerprint or scores_hash(scored.scores),
+        strategy=settings.strategy.model_dump() | schedule | {"horizons": scoring.horizons},
+        costs=settings.costs.model_dump(),
+        run=settings.run.name,
+        first_asof=judged.first_asof,
+        last_asof=judged.last_asof,
+        returns=judged.returns.select("date", "net"),
+    )
+    count = record_trials(settings.run.dir, [trial])
+    judged.metrics["portfolio"] |= deflated(
+        judged.returns,
+        count,
+        at_least=settings.evaluation.trials,
+        periods_per_year=market.calendar.periods_per_year,
+    )
+    if count.problem:
+        judged.metrics["portfolio"]["trials_problem"] = count.problem
 
 
 def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:

@@ -78,9 +78,10 @@ class WorkProgress:
         elif kind is None:
             self._line()
 
-    def update(self, done: int, failed: int = 0) -> None:
-        """Tell how many items are finished and how many were given up."""
+    def update(self, done: int, failed: int = 0, *, what: str | None = None) -> None:
+        """Tell how many items are finished, how many were given up, and what is being done."""
         self._done, self._failed = done, failed
+        self._what = what or self._what
         if self._bar:
             what = f"{self._what} ({failed} given up)" if failed else self._what
             self._bar.update(self._task, completed=done, description=what)

@@ -64,8 +64,8 @@ def metrics_content(
         **judged.metrics,
         "baseline_training": {"lightgbm": baseline.metrics()},
         "in_training": apart,
-        "drops": _drops(market, scored, panel, baseline),
-        "flags": _flags(panel, judged, before),
+        "drops": _drops(market, scored, panel),
+        "flags": _flags(panel, judged, before, baseline),
     }
 
 
@@ -119,9 +119,7 @@ def report_frames(judged: Judgement, before: Judgement | None) -> dict[str, pl.D
     }
 
 
-def _drops(
-    market: Market, scored: Scored, panel: pl.DataFrame, baseline: LightGBMBaseline
-) -> dict[str, int]:
+def _drops(market: Market, scored: Scored, panel: pl.DataFrame) -> dict[str, int]:
     """Every row left out anywhere, by reason; labels count windows times horizons."""
     ok = pl.col("status") == "ok"
     counts = {
@@ -129,7 +127,6 @@ def _drops(
         **scored.dropped,
         **{f"window skipped: {reason}": n for reason, n in scored.skipped.items()},
         **{f"window failed: {reason}": n for reason, n in scored.failed.items()},
-        **{f"LightGBM not fitted: {reason}": n for reason, n in baseline.skipped.items()},
         "label not mature at the last bar": panel.filter(ok & ~pl.col("mature")).height,
         "label missing": panel.filter(ok & pl.col("mature") & pl.col("label").is_null()).height,
         "score without a bar at its asof": panel.filter(ok & pl.col("mature").is_null()).height,
@@ -137,14 +134,18 @@ def _drops(
     return {reason: n for reason, n in counts.items() if n}
 
 
-def _flags(panel: pl.DataFrame, judged: Judgement, before: Judgement | None) -> dict[str, int]:
+def _flags(
+    panel: pl.DataFrame, judged: Judgement, before: Judgement | None, baseline: LightGBMBaseline
+) -> dict[str, int]:
     """What was kept although something about it is unusual."""
     labels = panel.drop_nulls("label_flag")["label_flag"].value_counts().sort("label_flag")
     counts = {f"labels with flag '{flag}'": n for flag, n in labels.iter_rows()}
     for part in (judged, before):
         for flag in part.flags["flag"] if part else ():
             counts[FLAGS[flag]] = counts.get(FLAGS[flag], 0) + 1
-    return counts
+    if judged.metrics["portfolio"].get("trials_problem"):
+        counts["trials not recorded: the registry is locked or damaged"] = 1
+    return counts | {f"LightGBM not fitted: {why}": n for why, n in baseline.skipped.items()}
 
 
 def _iso(day: object) -> str | None:

@@ -88,7 +88,7 @@ class RunFolder:
 
 
 class _JsonLines(logging.FileHandler):
-    """One JSON object a line: time, level, module, message."""
+    """One JSON object a line: time, level, module, message, and the record's `fields` if any."""
 
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
@@ -99,6 +99,7 @@ class _JsonLines(logging.FileHandler):
             "level": record.levelname.lower(),
             "module": record.name,
             "message": record.getMessage(),
+            **getattr(record, "fields", {}),
         }
         if record.exc_info:
             entry["traceback"] = "".join(traceback.format_exception(*record.exc_info))

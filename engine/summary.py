@@ -19,8 +19,9 @@ def print_summary(console: Console, done: Backtest) -> None:
     """Gates with their reasons, a line a horizon, the portfolio, and the page to open."""
     console.print(_gates(done.gates))
     console.print(_horizons(done.metrics))
-    for line in (*_portfolio(done.metrics), *_drops(done.metrics)):
+    for line in (*_portfolio(done.metrics), *_drops(done.metrics), *_baseline(done.metrics)):
         console.print(line, highlight=False)
+    _sanity(console, done.metrics["sanity"])
     _work(console, done)
     report = (done.folder.path / "report.html").resolve()
     console.print(f"\nopen [bold]{report}[/bold]", highlight=False, soft_wrap=True)
@@ -79,6 +80,24 @@ def _portfolio(metrics: dict[str, Any]) -> list[str]:
 def _drops(metrics: dict[str, Any]) -> list[str]:
     left_out = [f"{count:,} {reason}" for reason, count in metrics["drops"].items()]
     return [f"left out: {'; '.join(left_out)}"] if left_out else []
+
+
+def _baseline(metrics: dict[str, Any]) -> list[str]:
+    skipped = metrics["baseline_training"]["lightgbm"]["skipped"]
+    return [f"LightGBM baseline: {count} not fitted, {why}" for why, count in skipped.items()]
+
+
+def _sanity(console: Console, sanity: dict[str, Any]) -> None:
+    for horizon, found in sanity["horizons"].items():
+        if found["n_scores"]:
+            console.print(
+                f"scores, horizon {horizon}: {found['lowest']:+.3f} to {found['highest']:+.3f}, "
+                f"dispersion {_number(found['dispersion'], '.4f')}, "
+                f"{found['positive_share']:.0%} positive",
+                highlight=False,
+            )
+        for warning in found["warnings"]:
+            console.print(f"[bold red]scores look wrong[/], horizon {horizon}: {warning}")
 
 
 def _work(console: Console, done: Backtest) -> None:

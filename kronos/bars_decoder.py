@@ -6,10 +6,13 @@ behind; the generated bars of all paths of the window attend to those and to the
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kronos.batching import row_chunks
 from kronos.cache import BLOCK, blocks_up_to
 from kronos.fast import FastBlock, Rotation
 from kronos.layers import RotaryEmbedding
@@ -17,9 +20,19 @@ from kronos.linear import linear_factory
 from kronos.quantizer import index_to_bits
 from kronos.tokenizer import KronosTokenizer
 
-__all__ = ["FastBarsDecoder"]
+__all__ = ["BarsDecoder", "FastBarsDecoder", "folded_codes"]
 
 Memory = list[tuple[Tensor, Tensor]]
+# Contexts, and rows, that run together: every forward has this shape, short ones are filled up.
+ROWS = 8
+
+
+class BarsDecoder(Protocol):
+    def bars(self, s1: Tensor, s2: Tensor, windows: Tensor, steps: int) -> Tensor:
+        """Normalised bars [R, steps, 6] of the last ``steps`` of ids [R, L].
+
+        windows : [R], ascending; rows of one window have the same context
+        """
 
 
 class FastBarsDecoder:
@@ -37,6 +50,24 @@ class FastBarsDecoder:
 
     def embed(self, s1: Tensor, s2: Tensor) -> Tensor:
         return F.embedding(s1, self.coarse) + F.embedding(s2, self.fine)
+
+    def bars(self, s1: Tensor, s2: Tensor, windows: Tensor, steps: int) -> Tensor:
+        """See :class:`BarsDecoder`."""
+        before, done = s1.shape[1] - steps, []
+        numbers = torch.arange(len(windows), device=windows.device)
+        # The first row of each window stands for the context that its paths share.
+        unique, inverse = torch.unique_consecutive(windows, return_inverse=True)
+        firsts = torch.searchsorted(windows, unique)
+        size = min(ROWS, len(windows))
+        for contexts, kept_contexts in row_chunks(firsts, size):
+            memory = self.context(s1[contexts, :before], s2[contexts, :before])
+            first = int(inverse[contexts[0]])
+            members = numbers[(inverse >= first) & (inverse < first + kept_contexts)]
+            for part, kept in row_chunks(members, size):
+                index = inverse[part] - first
+                bars = self.tails(s1[part, before:], s2[part, before:], memory, index)
+                done.append(bars[:kept])
+        return torch.cat(done)
 
     def context(self, s1: Tensor, s2: Tensor) -> Memory:
         """Keys and values [r, H, L, E] that contexts (ids [r, L]) leave in each block."""

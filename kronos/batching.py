@@ -13,23 +13,26 @@ from kronos.decoder import Decoder
 
 __all__ = ["BatchShape", "default_budget", "fitting_shape", "fixed_shape", "is_out_of_memory"]
 
-# Few rows of a whole context already fill the cores, and their activations stay in the cache.
-PREFILL_ROWS = 8
+# Windows that the tokenizer's own modules take together.
+TOKEN_ROWS = 8
 # Decoding reads every weight once a step, however many rows there are.
 DECODE_ROWS = {"cpu": 128, "mps": 256, "cuda": 4096}
 
 
 @dataclass(frozen=True)
 class BatchShape:
-    """Rows of every decode step, and of every forward over a whole context."""
+    """Rows of every decode step, of every prefill, and of the tokenizer's forwards."""
 
     decode_rows: int
     prefill_rows: int
+    token_rows: int
 
 
-def fixed_shape(batch_rows: int) -> BatchShape:
+def fixed_shape(decoder: Decoder, batch_rows: int) -> BatchShape:
     """One shape for every call, so that a row's bits depend on nothing beside it."""
-    return BatchShape(batch_rows, min(PREFILL_ROWS, batch_rows))
+    return BatchShape(
+        batch_rows, min(decoder.prefill_rows, batch_rows), min(TOKEN_ROWS, batch_rows)
+    )
 
 
 def fitting_shape(
@@ -39,17 +42,15 @@ def fitting_shape(
 
     positions : of a row, context and forecast together
     """
-    prefill_rows = even(windows, PREFILL_ROWS)
+    prefill_rows = even(windows, decoder.prefill_rows)
     model = decoder.model
-    width = max(block.ffn.w1.out_features for block in model.transformer)
-    a_prefill = positions * (8 * model.d_model + 2 * width) * decoder.dtype.itemsize
-    a_row = cache_bytes_per_row(model, positions, decoder.dtype) + 64 * (
-        2**model.s1_bits + 2**model.s2_bits
-    )
+    a_prefill = decoder.prefill_bytes(positions)
+    cache = cache_bytes_per_row(model, positions, decoder.dtype, decoder.head_multiple)
+    a_row = cache + 64 * (2**model.s1_bits + 2**model.s2_bits)
     weights = sum(p.numel() * p.element_size() for p in model.parameters())
     free = budget - weights - decoder.extra_bytes - prefill_rows * a_prefill
     most = min(max(1, free // a_row), DECODE_ROWS[decoder.device.type], limit or rows)
-    return BatchShape(even(rows, most), prefill_rows)
+    return BatchShape(even(rows, most), prefill_rows, even(windows, TOKEN_ROWS))
 
 
 def even(count: int, most: int) -> int:

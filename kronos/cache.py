@@ -13,9 +13,13 @@ __all__ = ["BLOCK", "CacheSlice", "KVCache", "blocks_up_to", "cache_bytes_per_ro
 BLOCK = 16
 
 
+def up_to(count: int, multiple: int) -> int:
+    return -(-count // multiple) * multiple
+
+
 def blocks_up_to(length: int) -> int:
     """``length``, up to the next multiple of BLOCK."""
-    return -(-length // BLOCK) * BLOCK
+    return up_to(length, BLOCK)
 
 
 class KVCache:
@@ -28,13 +32,21 @@ class KVCache:
     """
 
     def __init__(
-        self, model: Kronos, rows: int, length: int, device: torch.device, dtype: torch.dtype
+        self,
+        model: Kronos,
+        rows: int,
+        length: int,
+        device: torch.device,
+        dtype: torch.dtype,
+        head_multiple: int = 1,
     ) -> None:
+        """``head_multiple`` : a head's width is filled up to a multiple of this."""
         length = blocks_up_to(length)
         self.rows, self.length = rows, length
 
         def layer(heads: int) -> Tensor:
-            shape = (2, rows, heads, length, model.d_model // heads)
+            width = up_to(model.d_model // heads, head_multiple)
+            shape = (2, rows, heads, length, width)
             return torch.empty(shape, device=device, dtype=dtype)
 
         self.blocks = [layer(block.self_attn.n_heads) for block in model.transformer]
@@ -71,7 +83,27 @@ class CacheSlice:
                 target.copy_(source[self.index])
         layer[1, self.start : self.stop, :, length : blocks_up_to(length)] = 0
 
+    def first_rows(self, windows: int) -> Tensor:
+        """[windows], the first row of the cache that takes each row of the prefill."""
+        if self.index is None:
+            return torch.arange(self.start, self.start + windows)
+        return self.start + torch.searchsorted(self.index, torch.arange(windows))
 
-def cache_bytes_per_row(model: Kronos, length: int, dtype: torch.dtype = torch.float32) -> int:
+    def spread(self, firsts: Tensor, length: int) -> None:
+        """Copy ``length`` positions of the rows ``firsts`` to the others of the same window."""
+        if self.index is None:
+            return
+        ends = [*firsts[1:].tolist(), self.stop]
+        for layer in (*self.cache.blocks, self.cache.dependency):
+            for first, end in zip(firsts.tolist(), ends, strict=True):
+                past = layer[:, :, :, :length]
+                past[:, first + 1 : end] = past[:, first : first + 1]
+
+
+def cache_bytes_per_row(
+    model: Kronos, length: int, dtype: torch.dtype = torch.float32, head_multiple: int = 1
+) -> int:
     """Bytes that one row of ``length`` positions takes in a :class:`KVCache`."""
-    return 2 * (model.n_layers + 1) * blocks_up_to(length) * model.d_model * dtype.itemsize
+    heads = [block.self_attn.n_heads for block in model.transformer] + [DEPENDENCY_HEADS]
+    floats = sum(n * up_to(model.d_model // n, head_multiple) for n in heads)
+    return 2 * blocks_up_to(length) * floats * dtype.itemsize

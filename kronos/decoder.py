@@ -24,7 +24,17 @@ class Decoder:
     """Cached decoding of ``model``.
 
     dependency_rope : whether the dependency layer rotates by true positions, as in training
+    fixed_shapes : whether a row's last bits depend on the number of rows beside it
+    head_multiple : heads in the cache are filled up to a multiple of this width
+    prefill_rows : contexts that run together at most
+    by_value : whether sampling takes the cheaper top-p
     """
+
+    fixed_shapes = True
+    head_multiple = 1
+    # Few rows of a whole context already fill the cores, and their activations stay in the cache.
+    prefill_rows = 8
+    by_value = False
 
     def __init__(self, model: Kronos, *, dependency_rope: bool = False) -> None:
         self.model = model
@@ -40,13 +50,20 @@ class Decoder:
             blocks_up_to(length),
         ):
             self.cache = None  # freed before the next one is allocated
-            self.cache = KVCache(self.model, rows, length, self.device, self.dtype)
+            self.cache = KVCache(
+                self.model, rows, length, self.device, self.dtype, self.head_multiple
+            )
         return self.cache
 
     @property
     def extra_bytes(self) -> int:
         """Memory this decoder takes beside the model's own weights."""
         return 0
+
+    def prefill_bytes(self, positions: int) -> int:
+        """Memory that a prefill takes for each row, roughly."""
+        width = max(block.ffn.w1.out_features for block in self.model.transformer)
+        return positions * (8 * self.model.d_model + 2 * width) * self.dtype.itemsize
 
     def prefill(self, s1: Tensor, s2: Tensor, stamp: Tensor, target: CacheSlice) -> Tensor:
         """Run contexts (ids [r, L], stamp [r, L, 5]) from position 0 and fill ``target``.

@@ -15,7 +15,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kronos import native
 from kronos.cache import CacheSlice, KVCache
 from kronos.decoder import Decoder
 from kronos.embeddings import TIME_TABLES
@@ -24,7 +23,7 @@ from kronos.linear import linear_factory
 from kronos.newest import attend_newest
 from kronos.transformer import Kronos
 
-__all__ = ["FastBlock", "FastDecoder", "Rotation"]
+__all__ = ["FastBlock", "FastDecoder", "Rotation", "folded_embeddings", "folded_inputs"]
 
 
 class Rotation:
@@ -89,9 +88,11 @@ def fused_qkv(attention: Attention, norm: RMSNorm) -> tuple[Tensor, Tensor]:
 class FastDecoder(Decoder):
     """The verbs of :class:`kronos.decoder.Decoder`, faster.
 
-    kernel : see :mod:`kronos.kernels`
+    kernel : of the linears, see :mod:`kronos.linear`
     max_context : positions at most
     """
+
+    by_value = True
 
     @torch.inference_mode()
     def __init__(
@@ -99,7 +100,6 @@ class FastDecoder(Decoder):
     ) -> None:
         super().__init__(model, dependency_rope=dependency_rope)
         self.kernel = kernel
-        self.attend = native.attend_newest if kernel.endswith("+native") else attend_newest
         linear = linear_factory(kernel)
         self.blocks = [FastBlock(block, kernel) for block in model.transformer]
         self.rotation = Rotation(model.transformer[0].self_attn.rotary, max_context)
@@ -134,9 +134,7 @@ class FastDecoder(Decoder):
 
     def embed(self, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
         """[r, L, D] of ids [r, L] and calendar features [r, L, 5]."""
-        ids = torch.cat((s1.unsqueeze(-1), s2.unsqueeze(-1), stamp), dim=-1) + self.offsets
-        bags = F.embedding_bag(ids.flatten(0, 1), self.table, mode="sum")
-        return bags.unflatten(0, s1.shape)
+        return folded_inputs(self.table, self.offsets, s1, s2, stamp)
 
     def dependency_memory(self, normed: Tensor, start: int) -> tuple[Tensor, Tensor]:
         """Key and value [r, 4, L, E] of the dependency layer."""
@@ -163,7 +161,7 @@ class FastDecoder(Decoder):
         for block, layer in zip(self.blocks, cache.blocks, strict=True):
             query, key, value = block.project(x, self.rotation, position)
             cache.append(layer, key, value, position)
-            x = block.finish(x, self.attend(query, layer, end))
+            x = block.finish(x, attend_newest(query, layer, end))
         normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
         cache.append(cache.dependency, *self.dependency_memory(normed, position), position)
         return normed[:, 0]
@@ -176,9 +174,16 @@ class FastDecoder(Decoder):
         query = self.queries[s1].unflatten(-1, (1, self.cross_heads, -1))
         if self.dependency_rope:
             query = self.cross_rotation(query, end - 1)
-        mixed = self.attend(query.transpose(1, 2), cache.dependency, end)
+        mixed = attend_newest(query.transpose(1, 2), cache.dependency, end)
         x = self.cross_out.plus(mixed.transpose(1, 2).flatten(1), hidden * self.norm)
         return self.head_s2(F.rms_norm(x, x.shape[-1:], None, self.eps))
+
+
+def folded_inputs(table: Tensor, offsets: Tensor, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
+    """[r, L, D] of ids [r, L] and calendar features [r, L, 5], see :func:`folded_embeddings`."""
+    ids = torch.cat((s1.unsqueeze(-1), s2.unsqueeze(-1), stamp), dim=-1) + offsets
+    bags = F.embedding_bag(ids.flatten(0, 1), table, mode="sum")
+    return bags.unflatten(0, s1.shape)
 
 
 def folded_embeddings(model: Kronos) -> tuple[Tensor, Tensor]:

@@ -23,7 +23,6 @@ from torch import Tensor
 
 from kronos.cache import CacheSlice, KVCache
 from kronos.decoder import Decoder
-from kronos.fast import FastDecoder
 from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
@@ -60,13 +59,13 @@ def generate_cached(
     stamp : [W, L + steps, 5], calendar features of the context and of the forecast bars
     windows : [R], ascending: which window each row continues
     max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    prefill_rows : every prefill has exactly this many rows, the last one filled up with copies
+    prefill_rows : rows of a prefill; a short one is filled up with copies where the decoder has
+        fixed shapes
 
     Returns (s1, s2), each [R, L + steps].
     """
     length, rows = tokens[0].shape[1], len(windows)
     cache = decoder.new_cache(rows, min(length + steps - 1, max_context))
-    by_value = isinstance(decoder, FastDecoder)
     s1, s2 = (torch.nn.functional.pad(ids[windows], (0, steps)) for ids in tokens)
     row_stamp = stamp[windows]
     for step in range(steps):
@@ -84,9 +83,11 @@ def generate_cached(
         else:
             newest = end - 1
             hidden = decoder.step(s1[:, newest], s2[:, newest], row_stamp[:, newest], cache, newest)
-        s1[:, end] = choose(decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=by_value)
+        s1[:, end] = choose(
+            decoder.s1_logits(hidden), sampling, noise, step, 0, by_value=decoder.by_value
+        )
         s2_logits = decoder.s2_logits(hidden, s1[:, end], cache, seen.stop - seen.start)
-        s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=by_value)
+        s2[:, end] = choose(s2_logits, sampling, noise, step, 1, by_value=decoder.by_value)
         if on_step is not None:
             on_step(step + 1)
     return s1, s2
@@ -112,7 +113,7 @@ def prefill_windows(
     for start in range(first, last + 1, prefill_rows):
         members = torch.arange(start, start + prefill_rows, device=windows.device)
         # Short prefills are filled with copies of the last window: one shape for every forward.
-        members = members.clamp(max=last)
+        members = members.clamp(max=last) if decoder.fixed_shapes else members[members <= last]
         stop = min(start + prefill_rows, last + 1)
         row_start, row_stop = (
             torch.searchsorted(windows, torch.tensor([start, stop], device=windows.device)).tolist()

@@ -1,7 +1,7 @@
 """Which kernels the fast profile uses.
 
-A kernel's name says which linear it takes, "stock" or "onednn" (:mod:`kronos.linear`), and, after a
-plus sign, whether decode steps take the compiled attention ("native", :mod:`kronos.native`).
+"stock" and "onednn" are torch's operators with one linear or the other (:mod:`kronos.linear`);
+"native" runs whole forwards in compiled C (:mod:`kronos.native`).
 
 A kernel changes the last bits of every forecast, so it is chosen once for a whole run
 (:func:`choose_kernel`), passed on as an argument, and where it is used only checked
@@ -16,27 +16,32 @@ import os
 import tempfile
 import time
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from kronos import native, newest
+from kronos.cache import CacheSlice
+from kronos.decoder import Decoder
+from kronos.fast import FastDecoder
 from kronos.linear import OneDnnLinear
 from kronos.machine import cache_folder, processor
 from kronos.native import load_library
+from kronos.native_decoder import NativeDecoder
+from kronos.transformer import Kronos
 
 __all__ = ["KERNELS", "check_kernel", "choose_kernel", "speed_ratios"]
 
-KERNELS = ("stock", "onednn", "stock+native", "onednn+native")
+KERNELS = ("stock", "onednn", "native")
 # Worth another kernel's bits only beyond the noise of a timing.
 FASTER = 1.05
 
 
 @torch.inference_mode()
 def choose_kernel(device: str | torch.device = "cpu", *, remembered: bool = True) -> str:
-    """The kernel for this machine: each part only if present, right, and faster than stock.
+    """The kernel for this machine: the fastest of those that are present and right.
 
     remembered : take the answer that an earlier probe on this processor model and torch version
         left, and leave this one's; otherwise measure (about a second)
@@ -49,8 +54,8 @@ def choose_kernel(device: str | torch.device = "cpu", *, remembered: bool = True
     if remembered and known in KERNELS and fault(known) is None:
         return known
     ratios = speed_ratios()
-    kernel = "onednn" if ratios["onednn"] > FASTER else "stock"
-    kernel += "+native" if ratios["native"] > FASTER else ""
+    best = max(ratios, key=lambda kernel: ratios[kernel])
+    kernel = best if ratios[best] > FASTER else "stock"
     if remembered:
         write_answers(path, answers | {key: kernel})
     return kernel
@@ -68,10 +73,7 @@ def check_kernel(kernel: str, device: str | torch.device = "cpu") -> None:
 
 def fault(kernel: str) -> str | None:
     """What is wrong with a kernel on this machine; None when nothing is."""
-    linear, _, attention = kernel.partition("+")
-    return (onednn_fault() if linear == "onednn" else None) or (
-        native_fault() if attention else None
-    )
+    return {"onednn": onednn_fault, "native": native_fault}.get(kernel, lambda: None)()
 
 
 @cache
@@ -108,59 +110,90 @@ def native_fault() -> str | None:
         load_library()
     except (OSError, AttributeError) as error:
         return first_line(error)
-    generator = torch.Generator().manual_seed(0)
-    for width, end in ((32, 1), (64, 37), (48, 16), (256, 50)):
-        query = 3 * torch.randn(3, 2, 1, width, generator=generator)
-        layer = torch.randn(2, 3, 2, end + 5, width, generator=generator)
-        wide = layer[:, :, :, :end].double()
-        want = F.scaled_dot_product_attention(query.double(), wide[0], wide[1])
-        off = float((native.attend_newest(query, layer, end) - want).abs().max())
-        if not off < 5e-6:
-            return f"attention: error {off:.1e}"
+    for width, heads, windows, length in ((32, 1, 1, 2), (96, 2, 3, 45), (208, 4, 5, 33)):
+        model, (s1, s2, stamp) = probe_model(width, heads, windows, length + 2)
+        off = distance(NativeDecoder(model, max_context=length + 2), model, s1, s2, stamp)
+        if not off < 2e-5:
+            return f"logits: error {off:.1e}"
     return None
 
 
-@torch.inference_mode()
-def speed_ratios(repeats: int = 7) -> dict[str, float]:
-    """How many times faster than stock each part is; 0 where it is absent or wrong.
+def probe_model(
+    width: int, heads: int, windows: int, length: int
+) -> tuple[Kronos, tuple[Tensor, Tensor, Tensor]]:
+    """A seeded model of two blocks, and ids and calendar features for it."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Kronos(5, 5, 2, width, heads, 2 * width, 0, 0, 0, 0, True).eval()
+        s1, s2 = torch.randint(0, 32, (2, windows, length))
+        return model, (s1, s2, torch.randint(0, 7, (windows, length, 5)))
 
-    Of the linear the least of two typical shapes, a prefill and a decode step.
+
+def distance(decoder: Decoder, model: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor) -> float:
+    """Largest difference from the model's own s2 logits, after a prefill and two steps."""
+    rows, length = s1.shape
+    cache, off = decoder.new_cache(rows, length), 0.0
+    first = length - 2
+    hidden = decoder.prefill(
+        s1[:, :first], s2[:, :first], stamp[:, :first], CacheSlice(cache, 0, rows)
+    )
+    for end in range(first, length):
+        if end > first:
+            last = end - 1
+            hidden = decoder.step(s1[:, last], s2[:, last], stamp[:, last], cache, last)
+        plain = model.hidden_states(s1[:, :end], s2[:, :end], stamp[:, :end])
+        got = decoder.s2_logits(hidden, s1[:, end], cache, end)
+        off = max(off, float((got - model.next_s2_logits(plain, s1[:, end])).abs().max()))
+    return off
+
+
+@torch.inference_mode()
+def speed_ratios(repeats: int = 5) -> dict[str, float]:
+    """How many times faster than "stock" each kernel is; 0 where it is absent or wrong.
+
+    The lesser of two typical shapes, a prefill and a decode step of one wide block.
     """
-    ratios = {"onednn": 0.0, "native": 0.0}
-    if onednn_fault() is None:
-        ratios["onednn"] = min(linear_ratio(2016, repeats), linear_ratio(98, repeats))
-    if native_fault() is None:
-        query, layer = torch.randn(32, 8, 1, 64), torch.randn(2, 32, 8, 320, 64)
-        ratios["native"] = faster(
-            lambda: newest.attend_newest(query, layer, 300),
-            lambda: native.attend_newest(query, layer, 300),
-            repeats,
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = Kronos(5, 5, 1, 512, 8, 1024, 0, 0, 0, 0, True).eval()
+        s1, s2 = torch.randint(0, 32, (2, 32, 252))
+        stamp = torch.randint(0, 7, (32, 252, 5))
+    ratios = {}
+    stock = FastDecoder(model, kernel="stock", max_context=512)
+    for kernel in KERNELS[1:]:
+        if fault(kernel) is not None:
+            ratios[kernel] = 0.0
+            continue
+        other = (
+            NativeDecoder(model, max_context=512)
+            if kernel == "native"
+            else FastDecoder(model, kernel=kernel, max_context=512)
+        )
+
+        def prefill(decoder: Decoder) -> None:
+            target = CacheSlice(decoder.new_cache(32, 300), 0, 4)
+            decoder.prefill(s1[:4], s2[:4], stamp[:4], target)
+
+        def step(decoder: Decoder) -> None:
+            cache = decoder.new_cache(32, 300)
+            decoder.step(s1[:, 0], s2[:, 0], stamp[:, 0], cache, 299)
+
+        ratios[kernel] = min(
+            faster(partial(work, stock), partial(work, other), repeats) for work in (prefill, step)
         )
     return ratios
 
 
-def linear_ratio(rows: int, repeats: int) -> float:
-    x, weights = torch.randn(rows, 512), [torch.randn(1536, 512) for _ in range(4)]
-    packed = [OneDnnLinear(weight) for weight in weights]
-    return faster(
-        lambda: [F.linear(x, weight) for weight in weights],
-        lambda: [linear(x) for linear in packed],
-        repeats,
-    )
-
-
 def faster(usual: Callable[[], object], other: Callable[[], object], repeats: int) -> float:
-    """Processor time of ``usual`` over that of ``other``: one thread, alternated, best of each.
-
-    Time of the processor and not of the clock, so that a busy machine gives the same answer.
-    """
+    """Processor time of ``usual`` over that of ``other``: one thread, alternated, best of each."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        times = [(seconds(usual), seconds(other)) for _ in range(repeats)]
+        pairs = [(seconds(usual), seconds(other)) for _ in range(repeats)]
     finally:
         torch.set_num_threads(threads)
-    return min(t for t, _ in times) / min(t for _, t in times)
+    usual_best, other_best = (min(times) for times in zip(*pairs, strict=True))
+    return usual_best / other_best
 
 
 def seconds(work: Callable[[], object], at_least: float = 5e-3) -> float:

@@ -1,9 +1,8 @@
-"""The compiled decode attention of ``attention.c``.
+"""The compiled kernel: the C of ``csrc``, called through ctypes.
 
-Torch's attention packs keys and values even for a single query; this one only reads them, and a
-decode step spends most of its time there. It is compiled at first use by the machine's C compiler
-into ``$XDG_CACHE_HOME/kronos``, for this processor, and runs on torch's own OpenMP threads. No
-compiler, no harm: :mod:`kronos.kernels` then finds the kernel absent.
+It is compiled at first use by the machine's C compiler into ``$XDG_CACHE_HOME/kronos``, for this
+processor, and runs on torch's own OpenMP threads. No compiler, no harm: :mod:`kronos.kernels` then
+finds the kernel absent.
 """
 
 from __future__ import annotations
@@ -15,34 +14,51 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from ctypes import c_float, c_long, c_void_p
 from functools import cache
 from pathlib import Path
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.machine import cache_folder, processor
 
-__all__ = ["attend_newest", "load_library", "supports"]
+__all__ = ["Block", "advise", "call", "load_library"]
 
-SOURCE = Path(__file__).with_name("attention.c")
+SOURCES = Path(__file__).with_name("csrc")
 # Contraction is on, reassociation is off: all machines with fused multiply-add give equal bits.
 FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
-LANES, WIDEST = 16, 256
+
+
+class Block(ctypes.Structure):
+    """``Block`` of ``forward.c``; strides in floats."""
+
+    _fields_ = [
+        *((name, c_void_p) for name in ("qkv", "qkv_bias", "out", "out_bias", "up", "down")),
+        *((name, c_void_p) for name in ("rotation", "keys", "values")),
+        *((name, c_long) for name in ("heads", "width", "hidden", "row_stride", "head_stride")),
+    ]
+
+
+SIGNATURES = {
+    "kronos_forward": [c_void_p, c_long, *[c_void_p] * 2, *[c_long] * 4, c_float],
+    "kronos_linear": [*[c_void_p] * 4, *[c_long] * 3],
+    "kronos_attend": [*[c_void_p] * 3, *[c_long] * 6],
+}
 
 
 @cache
 def load_library() -> ctypes.CDLL:
     """Compile once, load. Raises OSError saying why it cannot be had."""
     if platform.system() != "Linux":
-        raise OSError("the compiled attention is for Linux")
-    source = SOURCE.read_bytes()
-    digest = hashlib.sha256(source + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]
-    path = cache_folder() / f"attention-{digest}.so"
+        raise OSError("the compiled kernel is for Linux")
+    sources = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
+    digest = hashlib.sha256(sources + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]
+    path = cache_folder() / f"kernel-{digest}.so"
     library = ctypes.CDLL(str(path)) if path.is_file() else compile_library(path)
-    library.kronos_attend.argtypes = [ctypes.c_void_p] * 4 + [ctypes.c_long] * 6 + [ctypes.c_float]
-    library.kronos_attend.restype = ctypes.c_int
+    for name, arguments in SIGNATURES.items():
+        function = getattr(library, name)
+        function.argtypes, function.restype = arguments, ctypes.c_int
+    library.kronos_advise.argtypes, library.kronos_advise.restype = [c_void_p, c_long], None
     return library
 
 
@@ -56,7 +72,7 @@ def compile_library(path: Path) -> ctypes.CDLL:
         # Linked without OpenMP: its symbols are those that torch has already loaded, and one pool
         # of threads does all the work.
         commands = (
-            [compiler, *FLAGS, "-c", str(SOURCE), "-o", f"{built}.o"],
+            [compiler, *FLAGS, "-c", str(SOURCES / "forward.c"), "-o", f"{built}.o"],
             [compiler, "-shared", f"{built}.o", "-o", str(built), "-lm"],
         )
         for command in commands:
@@ -73,40 +89,14 @@ def compile_library(path: Path) -> ctypes.CDLL:
     return ctypes.CDLL(str(path))
 
 
-def supports(layer: Tensor) -> bool:
-    """Whether the compiled attention reads keys and values like these: [..., H, T, E]."""
-    width = layer.shape[-1]
-    return (
-        layer.device.type == "cpu"
-        and layer.dtype == torch.float32
-        and width % LANES == 0
-        and width <= WIDEST
-    )
+def call(name: str, *arguments: object) -> None:
+    """Call a function of the library, tensors as their addresses. Raises MemoryError if it says."""
+    given = (a.data_ptr() if isinstance(a, Tensor) else a for a in arguments)
+    if getattr(load_library(), name)(*given):
+        raise MemoryError("the compiled kernel cannot allocate memory for its work")
 
 
-def attend_newest(query: Tensor, layer: Tensor, end: int) -> Tensor:
-    """Attention of one query a row [R, H, 1, E] to the first ``end`` positions of a cache layer.
-
-    layer : [2, R, H, T, E], keys and values. Returns [R, H, 1, E].
-    """
-    if not supports(layer):
-        return F.scaled_dot_product_attention(query, layer[0, :, :, :end], layer[1, :, :, :end])
-    query = query.contiguous()
-    mixed = torch.empty_like(query)
-    _, rows, heads, _, width = layer.shape
-    failed = load_library().kronos_attend(
-        query.data_ptr(),
-        layer[0].data_ptr(),
-        layer[1].data_ptr(),
-        mixed.data_ptr(),
-        rows,
-        heads,
-        width,
-        end,
-        layer.stride(1),
-        layer.stride(2),
-        width**-0.5,
-    )
-    if failed:
-        raise MemoryError("the compiled attention cannot allocate its scores")
-    return mixed
+def advise(tensor: Tensor) -> Tensor:
+    """``tensor``, its memory in large pages where the system allows: they are faster to read."""
+    load_library().kronos_advise(tensor.data_ptr(), tensor.numel() * tensor.element_size())
+    return tensor

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -11,26 +10,22 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.bars import (
-    COLUMNS,
-    calendar_stamps,
-    check_bars,
-    normalise,
-    read_series,
-)
-from kronos.bars_decoder import FastBarsDecoder
+from kronos.bars import COLUMNS, normalise
 from kronos.compilation import honour_environment
 from kronos.decoder import Decoder
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
-from kronos.fast import FastDecoder
-from kronos.forecast import CLOSE, Forecast, merge
+from kronos.forecast import Forecast, merge
+from kronos.frames import progress, read_frames
 from kronos.graphs import capture_steps
 from kronos.kernels import check_kernel, choose_kernel
 from kronos.precision import token_agreement
+from kronos.prepare import Prepared, group_by_length, prepare
+from kronos.profiles import fast_bars_decoder, fast_decoder, fast_encoder
 from kronos.runner import Request, Runner
-from kronos.sampling import Sampling, path_uniforms
-from kronos.sanity import Sanity, count_impossible, repair_bars
+from kronos.sampling import Sampling
+from kronos.sanity import count_impossible, repair_bars
+from kronos.settings import check_pair, check_settings
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
@@ -82,26 +77,17 @@ class KronosPredictor:
         dtype: DType = "float32",
         cuda_graphs: bool = False,
     ) -> None:
-        if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
-            raise ValueError(
-                f"the model has {model.s1_bits}+{model.s2_bits} bits, the tokenizer "
-                f"{tokenizer.s1_bits}+{tokenizer.s2_bits}; they do not belong together"
-            )
-        if max_context < 2:
-            raise ValueError(f"max_context is {max_context}; it must be at least 2 bars")
-        if not clip > 0:
-            raise ValueError(f"clip is {clip}; it must be above 0")
-        if dependency_rope not in ("exact", "trained"):
-            raise ValueError(f"dependency_rope is {dependency_rope!r}; use 'exact' or 'trained'")
-        if profile not in ("exact", "fast"):
-            raise ValueError(f"profile is {profile!r}; use 'exact' or 'fast'")
-        if memory_budget is not None and memory_budget < 1:
-            raise ValueError(f"memory_budget is {memory_budget}; it must be a number of bytes")
         self.device = next(model.parameters()).device if device is None else resolve_device(device)
-        if dtype not in ("float32", "bfloat16"):
-            raise ValueError(f"dtype is {dtype!r}; use 'float32' or 'bfloat16'")
-        if dtype == "bfloat16" and self.device.type != "cuda":
-            raise ValueError(f"dtype 'bfloat16' is for CUDA, not for {self.device.type}")
+        check_pair(model, tokenizer)
+        check_settings(
+            self.device,
+            max_context=max_context,
+            clip=clip,
+            dependency_rope=dependency_rope,
+            profile=profile,
+            memory_budget=memory_budget,
+            dtype=dtype,
+        )
         self.model = model.to(self.device).eval()
         self.reference = self.model
         if dtype == "bfloat16":
@@ -126,11 +112,15 @@ class KronosPredictor:
         if self.profile == "exact":
             decoder = Decoder(self.model, dependency_rope=rope)
             return Runner(decoder, self.tokenizer, self.max_context, memory_budget=budget)
-        fast = FastDecoder(
-            self.model, kernel=self.kernel, max_context=self.max_context, dependency_rope=rope
+        how: dict[str, Any] = {"kernel": self.kernel, "max_context": self.max_context}
+        return Runner(
+            fast_decoder(self.model, dependency_rope=rope, **how),
+            self.tokenizer,
+            self.max_context,
+            fast_bars_decoder(self.tokenizer, **how),
+            fast_encoder(self.tokenizer, **how),
+            memory_budget=budget,
         )
-        bars = FastBarsDecoder(self.tokenizer, kernel=self.kernel, max_context=self.max_context)
-        return Runner(fast, self.tokenizer, self.max_context, bars, memory_budget=budget)
 
     def token_agreement(self, values: np.ndarray, x_stamp: np.ndarray) -> float:
         """Share of greedy choices equal to those in float32, over windows [B, L, 6].
@@ -192,127 +182,53 @@ class KronosPredictor:
         """
         if repair and self.profile == "exact":
             raise ValueError("repair=True changes published results; use profile='fast'")
-        settings: dict[str, Any] = {
-            "T": T,
-            "top_k": top_k,
-            "top_p": top_p,
-            "paths": paths,
-            "batch_rows": batch_rows,
-            "cache": cache,
-            "repair": repair,
-            "jump_sigmas": jump_sigmas,
-            "on_step": on_step,
-        }
-        if len({len(window) for window in values}) > 1:
-            result = self._forecast_ragged(
-                list(values), list(x_stamp), y_stamp, seeds, names, settings
-            )
-        else:
-            result = self._forecast(
-                np.asarray(values), np.asarray(x_stamp), y_stamp, seeds, names, **settings
-            )
-        return result if keep_paths else result.summary(quantiles)
-
-    def _forecast_ragged(
-        self,
-        values: Sequence[np.ndarray],
-        x_stamp: Sequence[np.ndarray],
-        y_stamp: np.ndarray,
-        seeds: Sequence[int] | None,
-        names: Sequence[str] | None,
-        settings: dict[str, Any],
-    ) -> Forecast:
-        count = len(values)
-        names = [f"window {i}" for i in range(count)] if names is None else list(names)
-        for which, given in (("x_stamp", x_stamp), ("y_stamp", y_stamp), ("names", names),
-                             ("seeds", seeds)):  # fmt: skip
-            if given is not None and len(given) != count:
-                raise ValueError(f"{which} has {len(given)} entries for {count} windows")
-        by_length: dict[int, list[int]] = {}
-        for i, window in enumerate(values):
-            if len(x_stamp[i]) != len(window):
-                raise ValueError(
-                    f"{names[i]}: x_stamp has {len(x_stamp[i])} entries, {len(window)} needed"
-                )
-            by_length.setdefault(len(window), []).append(i)
-        parts = [
-            (
-                self._forecast(
-                    np.stack([values[i] for i in members]),
-                    np.stack([x_stamp[i] for i in members]),
-                    np.stack([y_stamp[i] for i in members]),
-                    None if seeds is None else [seeds[i] for i in members],
-                    [names[i] for i in members],
-                    **settings,
-                ),
-                members,
-            )
-            for members in by_length.values()
-        ]
-        return merge(parts)
-
-    def _forecast(
-        self,
-        values: np.ndarray,
-        x_stamp: np.ndarray,
-        y_stamp: np.ndarray,
-        seeds: Sequence[int] | None,
-        names: Sequence[str] | None,
-        *,
-        T: float,
-        top_k: int,
-        top_p: float,
-        paths: int,
-        batch_rows: int | None,
-        cache: bool,
-        repair: bool,
-        jump_sigmas: float,
-        on_step: Callable[[int], None] | None,
-    ) -> Forecast:
-        if values.ndim != 3 or values.shape[2] != len(COLUMNS):
-            raise ValueError(f"values has shape {values.shape}; it must be [windows, bars, 6]")
-        windows, length = values.shape[:2]
-        labels = [f"window {i}" for i in range(windows)] if names is None else list(names)
-        if len(labels) != windows:
-            raise ValueError(f"names has {len(labels)} entries for {windows} windows")
         sampling = Sampling(T, top_k, top_p)
         if paths < 1:
             raise ValueError(f"paths is {paths}; it must be at least 1")
         if batch_rows is not None and batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows}; it must be at least 1")
-        for label, window in zip(labels, values, strict=True):
-            check_bars(window, label)
-        x_features, y_features = calendar_stamps(x_stamp, y_stamp, labels, length)
-        steps = y_features.shape[1]
-        if steps > self.max_context:
-            raise ValueError(f"{steps} steps are more than max_context ({self.max_context})")
-        uniforms = None
-        if seeds is not None:
-            if len(seeds) != windows:
-                raise ValueError(f"seeds has {len(seeds)} entries for {windows} windows")
-            uniforms = path_uniforms(seeds, paths, steps).reshape(windows * paths, steps, 2)
-        y_stamp = np.asarray(y_stamp)
-        timestamps = y_stamp if y_stamp.dtype.kind == "M" else None
-        last_close = values[:, -1, CLOSE].astype(np.float32)
+        parts = []
+        for group in group_by_length(values, x_stamp, y_stamp, seeds, names):
+            ready = prepare(group, paths=paths, clip=self.clip, max_context=self.max_context)
+            generated, rows = self._generate(ready, paths, sampling, batch_rows, cache, on_step)
+            prices = generated * ready.scale[:, None, None] + ready.mean[:, None, None]
+            sanity = count_impossible(
+                prices, ready.last_close, ready.change_std, jump_sigmas=jump_sigmas
+            )
+            if repair:
+                prices = repair_bars(prices, ready.last_close)
+            made = Forecast(prices, ready.last_close, ready.labels, ready.timestamps, sanity, rows)
+            parts.append((made, group.members))
+        result = parts[0][0] if len(parts) == 1 else merge(parts)
+        return result if keep_paths else result.summary(quantiles)
+
+    def _generate(
+        self,
+        ready: Prepared,
+        paths: int,
+        sampling: Sampling,
+        batch_rows: int | None,
+        cache: bool,
+        on_step: Callable[[int], None] | None,
+    ) -> tuple[np.ndarray, int]:
+        """Normalised bars [W, paths, steps, 6], and the rows they were computed with."""
+        windows, steps = len(ready.x), ready.steps
         if windows == 0:
-            empty = np.empty((0, paths, steps, len(COLUMNS)), np.float32)
-            none = np.empty(0, np.int64)
-            return Forecast(empty, last_close, (), timestamps, Sanity(none, none, none, none))
-        x, mean, scale = (
-            np.stack(parts)
-            for parts in zip(*(normalise(window, self.clip) for window in values), strict=True)
-        )
-        stamp = np.concatenate((x_features, y_features), axis=1)
+            return np.empty((0, paths, steps, len(COLUMNS)), np.float32), 0
         generated, rows = self.runner.run(
-            Request(x, stamp, steps, paths, sampling, uniforms, batch_rows, cache, on_step)
+            Request(
+                ready.x,
+                ready.stamp,
+                steps,
+                paths,
+                sampling,
+                ready.uniforms,
+                batch_rows,
+                cache,
+                on_step,
+            )
         )
-        generated = generated.reshape(windows, paths, steps, len(COLUMNS))
-        prices = generated * scale[:, None, None] + mean[:, None, None]
-        change_std = np.diff(values[:, :, CLOSE].astype(np.float64), axis=1).std(axis=1)
-        sanity = count_impossible(prices, last_close, change_std, jump_sigmas=jump_sigmas)
-        if repair:
-            prices = repair_bars(prices, last_close)
-        return Forecast(prices, last_close, tuple(labels), timestamps, sanity, rows)
+        return generated.reshape(windows, paths, steps, len(COLUMNS)), rows
 
     def predict(
         self,
@@ -390,22 +306,9 @@ class KronosPredictor:
         *,
         names: list[str],
     ) -> list[pd.DataFrame]:
-        if not len(frames) == len(x_timestamps) == len(y_timestamps):
-            raise ValueError(
-                f"{len(frames)} frames, {len(x_timestamps)} x_timestamps and {len(y_timestamps)} "
-                "y_timestamps; each series needs one of each"
-            )
-        if pred_len < 1:
-            raise ValueError(f"pred_len is {pred_len}; a forecast needs at least 1 step")
-        if not frames:
+        values, contexts, futures = read_frames(frames, x_timestamps, y_timestamps, pred_len, names)
+        if not values:
             return []
-        values, contexts, futures = [], [], []
-        for name, frame, x, y in zip(names, frames, x_timestamps, y_timestamps, strict=True):
-            bars, context, future = read_series(frame, x, y, pred_len, name)
-            check_same_columns(frames[0], frame, names[0], name)
-            values.append(bars)
-            contexts.append(context)
-            futures.append(future)
         forecast = self.forecast(
             values,
             [time_features(context) for context in contexts],
@@ -421,25 +324,3 @@ class KronosPredictor:
             pd.DataFrame(mean, columns=list(COLUMNS), index=future)
             for mean, future in zip(forecast.mean, futures, strict=True)
         ]
-
-
-def check_same_columns(first: pd.DataFrame, frame: pd.DataFrame, of: str, name: str) -> None:
-    """Raise ValueError unless both series have, or both lack, volume and amount."""
-    for column in ("volume", "amount"):
-        if (column in first.columns) != (column in frame.columns):
-            has = name if column in frame.columns else of
-            raise ValueError(
-                f"{name}: its columns differ from those of {of}: only {has} has {column}; one "
-                "call takes one set of columns"
-            )
-
-
-def progress(steps: int) -> Callable[[int], None]:
-    """A counter on stderr."""
-
-    def show(done: int) -> None:
-        end = "\n" if done == steps else ""
-        sys.stderr.write(f"\rforecast step {done}/{steps}{end}")
-        sys.stderr.flush()
-
-    return show

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from kronos.bars_decoder import FastBarsDecoder
+from kronos.bars_decoder import BarsDecoder
 from kronos.batching import (
     BatchShape,
     default_budget,
@@ -60,7 +60,7 @@ class Request:
 class Runner:
     """A decoder and a tokenizer; remembers the batch size that memory allowed.
 
-    bars_decoder : None decodes with the tokenizer's own modules
+    bars_decoder, encoder : None takes the tokenizer's own modules
     memory_budget : bytes for weights, caches and activations; None takes
         :func:`kronos.batching.default_budget`
     row_limit : set when memory failed; later calls stay below it
@@ -69,7 +69,8 @@ class Runner:
     decoder: Decoder
     tokenizer: KronosTokenizer
     max_context: int
-    bars_decoder: FastBarsDecoder | None = None
+    bars_decoder: BarsDecoder | None = None
+    encoder: Callable[[Tensor], Tokens] | None = None
     memory_budget: int | None = None
     row_limit: int | None = None
     device: torch.device = field(init=False)
@@ -106,7 +107,7 @@ class Runner:
 
     def _shape(self, request: Request) -> BatchShape:
         if request.batch_rows is not None:
-            return fixed_shape(request.batch_rows)
+            return fixed_shape(self.decoder, request.batch_rows)
         windows, length = request.x.shape[:2]
         budget = self.memory_budget or default_budget(self.device)
         return fitting_shape(
@@ -119,13 +120,7 @@ class Runner:
         )
 
     def _run(self, request: Request, shape: BatchShape) -> np.ndarray:
-        # Encoding is always in the tokenizer's own arithmetic: a bit is a sign, and another
-        # kernel's rounding would flip a few.
-        encoded = [
-            torch.stack(encode_windows(self.tokenizer, part.to(self.device)))[:, :kept]
-            for part, kept in row_chunks(torch.from_numpy(request.x), shape.prefill_rows)
-        ]
-        s1, s2 = torch.cat(encoded, dim=1)
+        s1, s2 = self._encode(torch.from_numpy(request.x).to(self.device), request, shape)
         stamp = torch.from_numpy(request.stamp).to(self.device)
         rows = torch.arange(len(s1) * request.paths, device=self.device)
         uniforms = None if request.uniforms is None else torch.from_numpy(request.uniforms)
@@ -144,6 +139,18 @@ class Runner:
             decoded = self._decode(request, tokens, windows, shape)
             bars.append(decoded[:kept].float().cpu())
         return torch.cat(bars).numpy()
+
+    def _encode(self, x: Tensor, request: Request, shape: BatchShape) -> Tokens:
+        if self.encoder is not None and request.cache:
+            return self.encoder(x)
+        # In the tokenizer's own arithmetic: a bit is a sign, and another kernel's rounding would
+        # flip a few.
+        encoded = [
+            torch.stack(encode_windows(self.tokenizer, part))[:, :kept]
+            for part, kept in row_chunks(x, shape.token_rows)
+        ]
+        s1, s2 = torch.cat(encoded, dim=1)
+        return s1, s2
 
     def _generate(
         self,
@@ -184,8 +191,7 @@ class Runner:
         self, request: Request, tokens: Tokens, windows: Tensor, shape: BatchShape
     ) -> Tensor:
         """Normalised bars [R, steps, 6] of the generated part of ``tokens`` [R, L + steps]."""
-        rows, size, steps = len(windows), shape.prefill_rows, request.steps
-        numbers = torch.arange(rows, device=self.device)
+        steps, numbers = request.steps, torch.arange(len(windows), device=self.device)
         if self.bars_decoder is None or not request.cache:
             return torch.cat(
                 [
@@ -195,26 +201,11 @@ class Runner:
                         steps=steps,
                         max_context=self.max_context,
                     )[:kept]
-                    for part, kept in row_chunks(numbers, size)
+                    for part, kept in row_chunks(numbers, shape.token_rows)
                 ]
             )
         s1, s2 = (ids[:, -self.max_context :] for ids in tokens)
-        before = s1.shape[1] - steps
-        bars = []
-        # The first row of each window stands for the context that its paths share.
-        unique, inverse = torch.unique_consecutive(windows, return_inverse=True)
-        firsts = torch.searchsorted(windows, unique)
-        for context_rows, kept_contexts in row_chunks(firsts, size):
-            memory = self.bars_decoder.context(s1[context_rows, :before], s2[context_rows, :before])
-            first_context = int(inverse[context_rows[0]])
-            members = numbers[
-                (inverse >= first_context) & (inverse < first_context + kept_contexts)
-            ]
-            for part, kept in row_chunks(members, size):
-                index = inverse[part] - first_context
-                done = self.bars_decoder.tails(s1[part, before:], s2[part, before:], memory, index)
-                bars.append(done[:kept])
-        return torch.cat(bars)
+        return self.bars_decoder.bars(s1, s2, windows, steps)
 
     def _random_state(self) -> Tensor:
         if self.device.type == "cuda":

@@ -83,7 +83,7 @@ def test_importing_the_engine_does_not_load_the_slow_libraries():
     """torch, ray and vectorbt take seconds; a configuration error should not wait for them."""
     code = (
         "import sys, engine.backtest; "
-        "print(sorted({'torch', 'ray', 'vectorbt', 'matplotlib', 'plotly'} & set(sys.modules)))"
+        "print(sorted({'torch', 'ray', 'vectorbt', 'matplotlib', 'plotly', 'lightgbm'} & set(sys.modules)))"
     )
     said = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT

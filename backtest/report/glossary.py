@@ -93,6 +93,44 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "Mean over standard deviation of daily returns, × √252 (√365 on a 7-day calendar).",
     ),
     (
+        "Deflated Sharpe",
+        "Probability that the true Sharpe exceeds the best expected of N worthless trials (Bailey "
+        "and López de Prado, 2014). N: distinct (scores, strategy, costs) recorded on overlapping "
+        "dates of the same data, a lower bound. Their Sharpes' variance, at least 1/(T − 1).",
+    ),
+    (
+        "Probability of overfitting",
+        "Share of the splits of the sessions into two halves in which the trial that is best in "
+        "one half is below the median in the other (CSCV, 16 blocks; Bailey, Borwein, López de "
+        "Prado and Zhu, 2015), over the recorded trials; none under ten.",
+    ),
+    (
+        "RankIC, free of factors",
+        "RankIC of the residual of the score's rank, regressed over each cross-section on the "
+        "factors' ranks.",
+    ),
+    (
+        "Hit rate; monotonicity",
+        "Share of the Top-K whose label is above 0, mean over dates; Spearman correlation of "
+        "quantile number and mean label.",
+    ),
+    (
+        "Decay",
+        "Median RankIC of a fold's last third minus that of its first third; folds are months, or "
+        "years when dates are rarer than weekly, with at least nine dates. RAPID below −0.05, "
+        "NOISY where the interquartile range exceeds twice |median|. Noise: 95th percentile of the "
+        "size of the same difference over all stretches of as many dates.",
+    ),
+    (
+        "Capacity",
+        "The capital at which mean net excess is 0: each name of the Top-K trades capital/K at the "
+        "cost of a trade above. n/a where no capital brings it to 0.",
+    ),
+    (
+        "Cost levels",
+        "Net excess with round_trip_bps and impact_coefficient times ½, 1 and 2.",
+    ),
+    (
         "Execution",
         "Decided at the close of t, filled at the open of t+1.",
     ),

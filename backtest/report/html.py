@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import lists, tables, verdict
+from . import judging_tables, lists, tables, verdict
 from .caveats import caveats
 from .charts import Chart, build_charts
 from .data import ReportData
@@ -62,6 +62,15 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "headline_table": tables.headline_table(data),
         "unjudged": tables.unjudged(data),
         "portfolio": tables.portfolio_table(data.metrics.get("portfolio")),
+        "signal_rows": judging_tables.signal_rows(data),
+        "redundancy_rows": judging_tables.redundancy_rows(data),
+        "forecast_rows": judging_tables.forecast_rows(data),
+        "decay_summary": judging_tables.decay_summary(data),
+        "decay_rows": judging_tables.decay_rows(data),
+        "cost_levels": judging_tables.cost_levels(data),
+        "importance_rows": judging_tables.importance_rows(data),
+        "start_rows": judging_tables.start_rows(data),
+        "trial_rows": judging_tables.trial_rows(data),
         "regimes": tables.regimes(data),
         "baselines": tables.baselines(data),
         "weights": lists.weights_table(data),

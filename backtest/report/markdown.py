@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from . import lists, tables, verdict
+from . import judging_tables, lists, tables, verdict
 from .caveats import caveats
 from .data import ReportData
 from .gate_cards import gates
@@ -32,6 +32,8 @@ def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
         _verdict(data),
         _headline(data),
         _portfolio(data),
+        _signal(data),
+        _costs(data),
         _regimes(data),
         _baselines(data),
         _figures(figures),
@@ -100,10 +102,32 @@ def _headline(data: ReportData) -> list[str]:
 
 
 def _portfolio(data: ReportData) -> list[str]:
-    rows = tables.portfolio_table(data.metrics.get("portfolio"))
+    rows = [
+        *tables.portfolio_table(data.metrics.get("portfolio")),
+        *judging_tables.trial_rows(data),
+    ]
     if not rows:
         return ["## Portfolio", "", "No portfolio was simulated on out-of-sample dates."]
     return ["## Portfolio", *_table(["", "Value"], ([r.label, _cell(r.cells[0])] for r in rows))]
+
+
+def _signal(data: ReportData) -> list[str]:
+    parts = [
+        ("What is left of the score, and how it sorts:", judging_tables.signal_rows(data)),
+        ("Decay inside folds:", judging_tables.decay_summary(data)),
+        ("Mean RankIC when judging begins later:", judging_tables.start_rows(data)),
+        ("Median rank correlation with each factor:", judging_tables.redundancy_rows(data)),
+        ("Forecast quality:", judging_tables.forecast_rows(data)),
+    ]
+    lines = ["## Signal"]
+    for title, rows in parts:
+        lines += ["", title, *_by_horizon(data, rows)] if rows else []
+    return lines if len(lines) > 1 else []
+
+
+def _costs(data: ReportData) -> list[str]:
+    rows = judging_tables.cost_levels(data)
+    return ["## Costs", *_by_horizon(data, rows)] if rows else []
 
 
 def _regimes(data: ReportData) -> list[str]:
@@ -119,7 +143,9 @@ def _baselines(data: ReportData) -> list[str]:
     rows = tables.baselines(data)
     if not rows:
         return ["## Baselines", "", "No baseline in this run."]
-    return ["## Baselines", "", "Mean RankIC.", *_by_horizon(data, rows)]
+    lines = ["## Baselines", "", "Mean RankIC.", *_by_horizon(data, rows)]
+    used = judging_tables.importance_rows(data)
+    return [*lines, "Share of LightGBM's gain:", *_by_horizon(data, used)] if used else lines
 
 
 def _figures(figures: Sequence[str]) -> list[str]:

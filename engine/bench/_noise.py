@@ -11,9 +11,15 @@ from engine.calendar import TradingCalendar
 from engine.data import Market
 from engine.data.contract import BARS
 
-__all__ = ["noise_market"]
+__all__ = ["noise_market", "sessions_in"]
 
 _START = date(2012, 1, 3)
+
+
+def sessions_in(years: int) -> int:
+    """Sessions of the first `years` of such a market."""
+    end = _START.replace(year=_START.year + years)
+    return len(TradingCalendar("XNYS").sessions(_START, end))
 
 
 def noise_market(seed: int, *, names: int, sessions: int, benchmark: bool = False) -> Market:
@@ -26,7 +32,8 @@ def noise_market(seed: int, *, names: int, sessions: int, benchmark: bool = Fals
     days = calendar.sessions(_START, calendar.offset(_START, sessions - 1))
     volatility = rng.uniform(0.01, 0.03, (names, 1))
     steps = volatility * rng.standard_normal((names, sessions))
-    close = 50 * np.exp(np.cumsum(steps - volatility**2 / 2, axis=1))
+    drift = steps.var(axis=1, keepdims=True) / 2
+    close = 50 * np.exp(np.cumsum(steps - drift, axis=1))
     money = rng.lognormal(13, 1, (names, 1)) * rng.lognormal(0, 0.4, (names, sessions))
     cell = np.arange(names * sessions, dtype=np.uint32)
     dates = pl.Series("date", days, dtype=pl.Date)

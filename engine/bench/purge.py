@@ -25,7 +25,7 @@ from backtest.ic import information_coefficient
 from engine.baselines.boosting import boost, lightgbm_parameters
 from engine.baselines.fits import Fit, Job, make_fit, plan_jobs
 from engine.baselines.training_set import TrainingSet, build_training_set
-from engine.bench._noise import noise_market
+from engine.bench._noise import noise_market, sessions_in
 from engine.bench.result import BenchResult
 from engine.command import make_console
 from engine.config.settings import LightGBMSettings, Settings
@@ -59,7 +59,7 @@ def run(arguments: list[str]) -> BenchResult:
     found = []
     with WorkProgress(console, "markets", given.seeds, "markets") as progress:
         for seed in range(given.seeds):
-            market = noise_market(seed, names=given.names, sessions=252 * given.years)
+            market = noise_market(seed, names=given.names, sessions=sessions_in(given.years))
             found.append(
                 leak_study(market, seed, horizon=given.horizon, judged_years=given.judged_years)
             )

@@ -31,16 +31,13 @@ def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
             yield f"{prefix}{name}", annotation
 
 
-def is_known(key: str) -> bool:
+def is_known(key: str, model: type[BaseModel] = Settings) -> bool:
     """Whether `key` is a setting; parameters of a strategy are left to the strategy."""
     head, _, rest = key.partition(".")
-    if Settings.model_fields.get(head) and head == _strategy_section():
+    section = model.model_fields.get(head)
+    if section is not None and section.annotation is StrategySettings:
         return bool(rest) and "." not in rest
-    return key in setting_types()
-
-
-def _strategy_section() -> str:
-    return next(n for n, f in Settings.model_fields.items() if f.annotation is StrategySettings)
+    return key in setting_types(model)
 
 
 def nearest(key: str, names: Iterable[str] | None = None) -> str | None:
@@ -54,7 +51,7 @@ def nearest(key: str, names: Iterable[str] | None = None) -> str | None:
     return close[0] if close else None
 
 
-def from_text(key: str, text: str) -> Any:
+def from_text(key: str, text: str, model: type[BaseModel] = Settings) -> Any:
     """A value as written in a flag or the environment, read by the type of its setting.
 
     `null` means none. Lists are `a,b,c` or `[a, b, c]`. Text settings are taken as they stand,
@@ -62,7 +59,7 @@ def from_text(key: str, text: str) -> Any:
     """
     if text.strip().lower() in {"null", "none"}:
         return None
-    annotation = setting_types().get(key)
+    annotation = setting_types(model).get(key)
     if annotation is None:  # a strategy's own parameter: typed by the strategy
         try:
             return yaml.safe_load(text)

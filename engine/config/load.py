@@ -13,16 +13,25 @@ import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn, TypeVar
 
 import yaml
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from engine.config.keys import from_text, is_known, nearest, setting_types
 from engine.config.settings import Settings
 from engine.errors import UsageError
 
-__all__ = ["CONFIGS", "find_config", "load_settings", "read_flags"]
+__all__ = [
+    "CONFIGS",
+    "find_config",
+    "load_settings",
+    "load_tree",
+    "read_environment",
+    "read_flags",
+]
+
+Tree = TypeVar("Tree", bound=BaseModel)
 
 CONFIGS = Path(__file__).resolve().parents[2] / "configs"
 ENV_PREFIX = "ENGINE_"
@@ -41,22 +50,8 @@ def load_settings(
     where it stands and the rule.
     """
     file = find_config(config)
-    layers = [
-        (f"file {file}", read_file(file)),
-        ("environment", read_environment(os.environ if environment is None else environment)),
-        ("flag", {key: from_text(key, text) for key, text in (flags or {}).items()}),
-    ]
-    merged: dict[str, Any] = {}
-    origin: dict[str, str] = {}
-    for where, layer in layers:
-        for key, value in layer.items():
-            _require_known(key, where)
-            merged[key] = value
-            origin[key] = where
-    try:
-        settings = Settings(**_nested(merged))
-    except ValidationError as error:
-        raise UsageError(_explain(error, origin)) from None
+    given = os.environ if environment is None else environment
+    settings = load_tree(Settings, file, read_environment(given), flags or {})
     return settings.model_copy(
         update={
             "evaluation": settings.evaluation.model_copy(
@@ -66,7 +61,34 @@ def load_settings(
     )
 
 
-def read_flags(argv: Sequence[str], options: Mapping[str, bool]) -> tuple[dict[str, str], dict]:
+def load_tree(
+    model: type[Tree], file: Path, environment: Mapping[str, Any], flags: Mapping[str, str]
+) -> Tree:
+    """The tree `model` from a YAML file, values of the environment by dotted key, and flags.
+
+    Raises `UsageError` naming the key, where it stands and the rule.
+    """
+    layers = [
+        (f"file {file}", read_file(file, model)),
+        ("environment", environment),
+        ("flag", {key: from_text(key, text, model) for key, text in flags.items()}),
+    ]
+    merged: dict[str, Any] = {}
+    origin: dict[str, str] = {}
+    for where, layer in layers:
+        for key, value in layer.items():
+            _require_known(key, where, model)
+            merged[key] = value
+            origin[key] = where
+    try:
+        return model(**_nested(merged))
+    except ValidationError as error:
+        raise UsageError(_explain(error, origin, model)) from None
+
+
+def read_flags(
+    argv: Sequence[str], options: Mapping[str, bool], model: type[BaseModel] = Settings
+) -> tuple[dict[str, str], dict]:
     """(settings, options) from a command line of `--key value` and `--key=value`.
 
     `options` names the command's own flags and whether each takes a value.
@@ -84,8 +106,8 @@ def read_flags(argv: Sequence[str], options: Mapping[str, bool]) -> tuple[dict[s
                 raise UsageError(f"--{key} takes no value")
             chosen[key] = True
             continue
-        if not options.get(key) and not is_known(key):
-            _reject(key, f"flag --{key}", extra=[*options])
+        if not options.get(key) and not is_known(key, model):
+            _reject(key, f"flag --{key}", model, extra=[*options])
         if not equals:
             if not tokens or tokens[0].startswith("--"):
                 raise UsageError(f"--{key} needs a value")
@@ -94,14 +116,21 @@ def read_flags(argv: Sequence[str], options: Mapping[str, bool]) -> tuple[dict[s
     return settings, chosen
 
 
-def read_environment(environment: Mapping[str, str]) -> dict[str, Any]:
-    """Dotted keys from `ENGINE_SECTION__KEY=text`."""
+def read_environment(
+    environment: Mapping[str, str], model: type[BaseModel] = Settings
+) -> dict[str, Any]:
+    """Dotted keys from `ENGINE_SECTION__KEY=text`.
+
+    For another tree than the main job's, variables that only the main job knows are passed over.
+    """
     found: dict[str, Any] = {}
     for name, text in sorted(environment.items()):
         if name.upper().startswith(ENV_PREFIX):
             key = name[len(ENV_PREFIX) :].lower().replace("__", ".")
-            _require_known(key, f"environment variable {name}")
-            found[key] = from_text(key, text)
+            if is_known(key) and not is_known(key, model):
+                continue
+            _require_known(key, f"environment variable {name}", model)
+            found[key] = from_text(key, text, model)
     return found
 
 
@@ -129,7 +158,7 @@ _PlainLoader.add_implicit_resolver(
 )
 
 
-def read_file(path: Path) -> dict[str, Any]:
+def read_file(path: Path, model: type[BaseModel] = Settings) -> dict[str, Any]:
     """Dotted keys from a YAML file of nested sections."""
     try:
         tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
@@ -140,29 +169,31 @@ def read_file(path: Path) -> dict[str, Any]:
         return {}
     if not isinstance(tree, dict):
         raise UsageError(f"{path}: must hold sections with keys, not a {type(tree).__name__}")
-    return dict(_flat(tree, path))
+    return dict(_flat(tree, path, model))
 
 
-def _flat(tree: Mapping[Any, Any], path: Path, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    sections = {key.rsplit(".", 1)[0] for key in setting_types() if "." in key}
+def _flat(
+    tree: Mapping[Any, Any], path: Path, model: type[BaseModel], prefix: str = ""
+) -> Iterator[tuple[str, Any]]:
+    sections = {key.rsplit(".", 1)[0] for key in setting_types(model) if "." in key}
     sections |= {section.split(".")[0] for section in sections}
     for name, value in tree.items():
         key = f"{prefix}{name}"
         if isinstance(value, dict):
-            yield from _flat(value, path, f"{key}.")
+            yield from _flat(value, path, model, f"{key}.")
         elif value is None and key in sections:
             continue  # a section header with everything under it commented out
         else:
             yield key, value
 
 
-def _require_known(key: str, where: str) -> None:
-    if not is_known(key):
-        _reject(key, where)
+def _require_known(key: str, where: str, model: type[BaseModel]) -> None:
+    if not is_known(key, model):
+        _reject(key, where, model)
 
 
-def _reject(key: str, where: str, extra: Sequence[str] = ()) -> None:
-    candidates = [*setting_types(), *extra]
+def _reject(key: str, where: str, model: type[BaseModel], extra: Sequence[str] = ()) -> NoReturn:
+    candidates = [*setting_types(model), *extra]
     hint = nearest(key, candidates)
     raise UsageError(f"unknown key '{key}' ({where}); did you mean '{hint}'?")
 
@@ -178,12 +209,18 @@ def _nested(flat: Mapping[str, Any]) -> dict[str, Any]:
     return tree
 
 
-def _explain(error: ValidationError, origin: Mapping[str, str]) -> str:
+def _explain(
+    error: ValidationError, origin: Mapping[str, str], model: type[BaseModel] = Settings
+) -> str:
     """The first broken rule, in one line, with the key and where its value came from."""
     first = error.errors()[0]
     path = [str(part) for part in first["loc"]]
     key = next(
-        (".".join(path[:n]) for n in range(len(path), 0, -1) if is_known(".".join(path[:n]))),
+        (
+            ".".join(path[:n])
+            for n in range(len(path), 0, -1)
+            if is_known(".".join(path[:n]), model)
+        ),
         ".".join(path),
     )
     rule = first["msg"].removeprefix("Value error, ")

@@ -9,8 +9,12 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from engine.config.latest import LatestSettings
+from engine.config.simulated import SimulatedSettings
+
 __all__ = [
     "BaselineSettings",
+    "ColumnSettings",
     "CostSettings",
     "DataSettings",
     "EvaluationSettings",
@@ -18,6 +22,7 @@ __all__ = [
     "ModelSettings",
     "RunSettings",
     "SamplingSettings",
+    "SanitySettings",
     "ScoringSettings",
     "Settings",
     "StrategySettings",
@@ -48,12 +53,37 @@ class RunSettings(Section):
         return name
 
 
+class ColumnSettings(Section):
+    """What a file calls the columns of its bars; null: by the name of the contract."""
+
+    ticker: str | None = None
+    date: str | None = None
+    ts: str | None = None
+    open: str | None = None
+    high: str | None = None
+    low: str | None = None
+    close: str | None = None
+    volume: str | None = None
+    amount: str | None = None
+    adj_factor: str | None = None
+
+
 class DataSettings(Section):
     """The bars and the series they are compared with."""
 
-    source: Literal["embedded", "parquet", "csv"] = "embedded"
+    source: Literal["embedded", "parquet", "csv", "duckdb", "yfinance", "alpaca", "simulated"] = (
+        "embedded"
+    )
     path: Path | None = None
+    store: Path | None = None
+    bar: Annotated[str, Field(pattern=r"^(1d|\d{1,4}m)$")] | None = None
+    columns: ColumnSettings = ColumnSettings()
+    timezone: str | None = None
+    simulated: SimulatedSettings = SimulatedSettings()
+    add_latest: bool | None = None
+    latest: LatestSettings = LatestSettings()
     universe: list[str] | None = None
+    max_tickers: PositiveInt | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
     start: date | None = None
@@ -62,8 +92,10 @@ class DataSettings(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:
-        if self.source != "embedded" and self.path is None:
+        if self.source in ("parquet", "csv") and self.path is None:
             raise ValueError(f"data.path is required with data.source {self.source}")
+        if self.source == "duckdb" and self.store is None:
+            raise ValueError("data.store is required with data.source duckdb: the store's file")
         if self.start and self.end and self.start > self.end:
             raise ValueError(f"data.start {self.start} is after data.end {self.end}")
         return self
@@ -118,8 +150,17 @@ class ScoringSettings(Section):
     cpus_per_actor: PositiveInt = 1
     gpus_per_actor: NonNegative = 0.0
     timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    start_timeout_s: Annotated[float, Field(gt=0)] = 600.0
     max_retries: Annotated[int, Field(ge=0)] = 2
     ray_address: str | None = None
+    shards: str | None = None
+    cache: str | None = None
+    cache_gb: NonNegative = 10.0
+
+    @field_validator("cache", mode="before")
+    @classmethod
+    def _off(cls, cache: Any) -> Any:
+        return "off" if cache is False else cache  # YAML reads a bare off as false
 
     @field_validator("horizons")
     @classmethod
@@ -153,17 +194,27 @@ class CostSettings(Section):
     aum: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
 
 
+class SanitySettings(Section):
+    """When scores are too strange to be forecasts: a warning, never a verdict."""
+
+    max_move: Annotated[float, Field(gt=0)] = 0.25
+    min_dispersion: NonNegative = 1e-5
+    max_one_sign: Annotated[float, Field(gt=0.5, le=1)] = 0.95
+
+
 class EvaluationSettings(Section):
     """Which decision dates are judged, and by which rules."""
 
     start: date | None = None
     end: date | None = None
+    max_dates: PositiveInt | None = None
     folds: Literal["monthly"] = "monthly"
     embargo_sessions: Annotated[int, Field(ge=0)] | None = None
     min_cross_section: Annotated[int, Field(ge=2)] = 10
     top_k: PositiveInt = 10
     trials: PositiveInt = 1
     gates: Path = Path("gates.yaml")
+    sanity: SanitySettings = SanitySettings()
 
     @model_validator(mode="after")
     def _ordered(self) -> EvaluationSettings:

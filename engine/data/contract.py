@@ -3,6 +3,10 @@
 A source hands over its rows through `conform`, which settles columns and types but judges no row;
 `engine.data.rules` judges rows. A cell that cannot be read becomes null here and is quarantined
 there, so that one bad cell costs one row, not a file.
+
+Daily bars have a `date`, the session. Intraday bars have a `ts`, their start: UTC inside, the
+exchange's zone where a time is written without one. Their `date` is settled by the exchange's
+calendar (`engine.data.sessions`).
 """
 
 from __future__ import annotations
@@ -14,7 +18,7 @@ import polars as pl
 
 from engine.errors import UsageError
 
-__all__ = ["BARS", "OPTIONAL", "PRICES", "REQUIRED", "complete", "conform"]
+__all__ = ["BARS", "INTRADAY", "OPTIONAL", "PRICES", "REQUIRED", "complete", "conform"]
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("ticker", "date", *PRICES)
@@ -24,37 +28,56 @@ BARS = pl.Schema(
     {"date": pl.Date, "ticker": pl.String} | dict.fromkeys((*PRICES, *OPTIONAL), pl.Float64)
 )
 
+INTRADAY = pl.Schema({"ts": pl.Datetime("us", "UTC"), **BARS})
+"""Of intraday bars; `date` is the session that a bar belongs to."""
+
+_CLOCK = (
+    r"^\s*(\d{4}-\d{2}-\d{2})[T ](\d{2}:\d{2})(:\d{2}(?:\.\d{1,9})?)?\s*(Z|[+-]\d{2}:?\d{2})?\s*$"
+)
 _DATE = r"^\s*(\d{4}-\d{2}-\d{2})(?:[T ]00:00(?::00(?:\.0+)?)?(?:Z|[+-]\d{2}:?\d{2})?)?\s*$"
 
 
-def conform(frame: pl.LazyFrame, *, source: str, ticker: str | None = None) -> pl.LazyFrame:
+def conform(
+    frame: pl.LazyFrame, *, source: str, ticker: str | None = None, zone: str = "UTC"
+) -> pl.LazyFrame:
     """The columns of `BARS` and a column `source`, cast to their types; rows are not judged.
+
+    With a column `ts` the bars are intraday: the columns of `INTRADAY`, of which `date` is for
+    now the day in `zone`.
 
     Parameters
     ----------
     frame
         Rows of one source, with the required columns in any numeric width; text is parsed.
-        `date` may be Date, Datetime at midnight or ISO text. Other columns are ignored.
+        `date` may be Date, Datetime at midnight or ISO text; `ts` Datetime or ISO text. Other
+        columns are ignored.
     source
         What messages call the source; kept beside each row.
     ticker
         The ticker of all rows, for files that name it outside (in the file name).
+    zone
+        Of times that are written without one.
 
     Raises
     ------
     UsageError
-        A required column is missing or of a type that cannot hold it, or the bars are intraday.
+        A required column is missing or of a type that cannot hold it.
     """
     schema = frame.collect_schema()
-    if "ts" in schema:
-        raise UsageError(f"{source}: has intraday bars (column `ts`); only daily bars are read")
-    given = () if ticker is None or "ticker" in schema else ("ticker",)
+    intraday = "ts" in schema
+    given = {*(["ticker"] if ticker is not None and "ticker" not in schema else [])}
+    given |= {"date"} if intraday else set()
     for column in REQUIRED:
         if column not in schema and column not in given:
             raise UsageError(f"{source}: column `{column}` is missing{_hint(column, schema)}")
-    columns = {
-        "date": _date(schema["date"], source),
-        "ticker": pl.lit(ticker) if given else _ticker(schema["ticker"], source),
+    columns = {}
+    if intraday:
+        columns["ts"] = _ts(schema["ts"], source, zone)
+        columns["date"] = columns["ts"].dt.convert_time_zone(zone).dt.date()
+    else:
+        columns["date"] = _date(schema["date"], source)
+    columns |= {
+        "ticker": pl.lit(ticker) if "ticker" in given else _ticker(schema["ticker"], source),
     }
     for column in (*PRICES, *OPTIONAL):
         known = column in schema
@@ -97,6 +120,38 @@ def _date(dtype: pl.DataType, source: str) -> pl.Expr:
     if dtype == pl.String:
         return day.str.extract(_DATE).str.to_date("%Y-%m-%d", strict=False)
     raise UsageError(f"{source}: column `date` is {_name(dtype)}; use dates or YYYY-MM-DD text")
+
+
+def _ts(dtype: pl.DataType, source: str, zone: str) -> pl.Expr:
+    time = pl.col("ts")
+    if dtype == pl.Null:
+        return time.cast(pl.Datetime("us", "UTC"))
+    if dtype == pl.String:
+        return _written_time(time, zone)
+    if isinstance(dtype, pl.Datetime):
+        time = time.cast(pl.Datetime("us", dtype.time_zone))
+        return time.dt.convert_time_zone("UTC") if dtype.time_zone else _localised(time, zone)
+    raise UsageError(
+        f"{source}: column `ts` is {_name(dtype)}; use times or text as 2024-03-01T09:30:00-05:00"
+    )
+
+
+def _written_time(text: pl.Expr, zone: str) -> pl.Expr:
+    part = [text.str.extract(_CLOCK, at) for at in range(1, 5)]
+    clock = pl.concat_str(part[0], pl.lit(" "), part[1], part[2].fill_null(":00"))
+    naive = clock.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us", strict=False)
+    digits = part[3].str.replace("Z", "+0000").str.replace(":", "")
+    minutes = digits.str.slice(1, 2).cast(pl.Int64) * 60 + digits.str.slice(3, 2).cast(pl.Int64)
+    ahead = pl.duration(minutes=minutes)
+    exact = pl.when(digits.str.starts_with("-")).then(naive + ahead).otherwise(naive - ahead)
+    zoned = exact.dt.replace_time_zone("UTC")
+    return pl.when(part[3].is_null()).then(_localised(naive, zone)).otherwise(zoned)
+
+
+def _localised(naive: pl.Expr, zone: str) -> pl.Expr:
+    """UTC; of the hour that a clock shows twice the first, of the one it skips nothing."""
+    local = naive.dt.replace_time_zone(zone, ambiguous="earliest", non_existent="null")
+    return local.dt.convert_time_zone("UTC")
 
 
 def _ticker(dtype: pl.DataType, source: str) -> pl.Expr:

@@ -1,7 +1,7 @@
 """The bars of one run: candidates, benchmark, volatility index, and every row left out.
 
-1. `open_source` names the source; its `load` reads the rows asked for.
-2. `rules.partition` splits rows into kept and quarantined; `contract.complete` fills volume.
+1. `requested_source` opens the source; its `fetch` reads the rows asked for.
+2. `sessions.judge` splits rows into kept and quarantined; `contract.complete` fills volume.
 3. Benchmark and volatility index are taken from the source's series or from its tickers.
 4. What the settings ask for and the source lacks is an error that names the nearest (`request`).
 """
@@ -11,19 +11,29 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import date
+from datetime import UTC, date, datetime
 from functools import cached_property
 
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.contract import BARS, PRICES, complete
-from engine.data.request import DataRequest, check_names, nothing_found, nothing_kept, wanted
-from engine.data.rules import QUARANTINE, partition
-from engine.data.sources import SourceData, open_source
+from engine.data.adjust import action_factors, with_factors
+from engine.data.contract import BARS, INTRADAY, PRICES, complete
+from engine.data.latest import finished
+from engine.data.request import (
+    DataRequest,
+    check_names,
+    nothing_found,
+    nothing_kept,
+    requested_source,
+    wanted,
+)
+from engine.data.rules import QUARANTINE
+from engine.data.sessions import judge
+from engine.data.sources import SourceData
 from engine.errors import UsageError
 
-__all__ = ["Market", "load_market"]
+__all__ = ["Market", "content_hash", "load_market"]
 
 
 @dataclass(frozen=True)
@@ -34,9 +44,12 @@ class Market:
     ----------
     bars
         Candidates only: date, ticker, open, high, low, close, volume, amount, adj_factor, f64 as
-        recorded, unique and sorted by (ticker, date).
+        recorded, unique and sorted by (ticker, date). Intraday bars begin with a column `ts`,
+        the start of the bar in UTC (Datetime[us, UTC]), beside `date`, their session; they are
+        unique and sorted by (ticker, ts).
     benchmark
-        date, open, close, adjusted and sorted by date; None without a benchmark.
+        date, open, close, adjusted and sorted by date; None without a benchmark. With `ts` first
+        and sorted by it where the benchmark's bars are intraday.
     volatility_index
         date, close, sorted by date; None without one.
     calendar
@@ -46,7 +59,11 @@ class Market:
     drops
         Counts of rows left out or mended, by reason.
     data_hash
-        SHA-256 over the content of bars, benchmark and volatility index.
+        SHA-256 over the content of bars, benchmark, volatility index and members.
+    members
+        ticker, from, to: when a ticker belongs to the universe, both ends inclusive, null `to`
+        for still; None: whenever it has a bar. A ticker outside its time has bars, so that its
+        windows have their history, and is no candidate.
     """
 
     bars: pl.DataFrame
@@ -56,6 +73,7 @@ class Market:
     quarantine: pl.DataFrame
     drops: dict[str, int]
     data_hash: str
+    members: pl.DataFrame | None = None
 
     @cached_property
     def tickers(self) -> list[str]:
@@ -67,6 +85,11 @@ class Market:
         """The last date of the bars; a label that needs a later one is not mature."""
         return self.bars["date"].max()  # type: ignore[return-value]
 
+    @property
+    def intraday(self) -> bool:
+        """Whether the bars are shorter than a session and have a `ts`."""
+        return "ts" in self.bars.columns
+
     def adjusted(self) -> pl.DataFrame:
         """date, ticker, open, high, low, close, volume, amount with prices times adj_factor.
 
@@ -76,6 +99,7 @@ class Market:
         """
         factor = pl.col("adj_factor")
         return self.bars.select(
+            *(["ts"] if self.intraday else []),
             "date",
             "ticker",
             *(pl.col(name) * factor for name in PRICES),
@@ -84,8 +108,13 @@ class Market:
         )
 
 
-def load_market(data: DataRequest) -> Market:
+def load_market(
+    data: DataRequest, *, now: datetime | None = None, keep_partial: bool = False
+) -> Market:
     """Read, judge and complete the bars that `data` asks for.
+
+    Daily bars of the session that is open at `now` (None: the present) are partial: they are left
+    out and counted, unless a live signal keeps them (`keep_partial`) to complete them by a quote.
 
     A null universe is every ticker of the source but the benchmark and the volatility index; a
     named one is exactly those tickers.
@@ -99,16 +128,21 @@ def load_market(data: DataRequest) -> Market:
     calendar = TradingCalendar(data.calendar)
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
-    source = open_source(data.source, data.path)
-    loaded = source.load(tickers=wanted(data), start=data.start, end=data.end)
+    source = requested_source(data, calendar)
+    loaded, partial = source.fetch(wanted(data), data.start, data.end), 0
+    if data.source != "simulated" and not keep_partial:
+        loaded, partial = finished(loaded, calendar, now or datetime.now(UTC))
     if loaded.bars.is_empty():
         raise UsageError(nothing_found(source, data))
     check_names(data, source, loaded)
 
-    kept, quarantined = partition(loaded.bars, calendar)
+    kept, quarantined = judge(loaded.bars, calendar)
+    if "ts" in kept.columns:  # a source reads whole days about the limits of intraday bars
+        kept, quarantined = (_limited(rows, data) for rows in (kept, quarantined))
     if kept.is_empty():
         raise UsageError(nothing_kept(source, quarantined))
     kept, volume_missing = complete(kept.drop("source"))
+    kept = with_factors(kept, action_factors(kept, loaded.actions))
     benchmark, lost_b = _index("data.benchmark", data.benchmark, kept, loaded, calendar)
     volatility, lost_v = _index(
         "data.volatility_index", data.volatility_index, kept, loaded, calendar
@@ -119,17 +153,21 @@ def load_market(data: DataRequest) -> Market:
             f"{source.name}: no candidate besides the benchmark and volatility index has usable "
             "bars between data.start and data.end"
         )
-    benchmark = None if benchmark is None else benchmark.select("date", "open", "close")
-    volatility = None if volatility is None else volatility.select("date", "close")
-    quarantine = pl.concat([quarantined, lost_b, lost_v])
+    volatility = None if volatility is None else volatility.drop("open")
+    before = [] if loaded.quarantine is None else [loaded.quarantine]
+    quarantine = pl.concat([*before, quarantined, lost_b, lost_v])
+    members = loaded.members if loaded.members.height and data.universe is None else None
     return Market(
         bars=bars,
         benchmark=benchmark,
         volatility_index=volatility,
         calendar=calendar,
         quarantine=quarantine,
-        drops=_drops(quarantine, volume_missing, bars, data),
-        data_hash=_content_hash([bars, benchmark, volatility]),
+        drops=_drops(quarantine, volume_missing, bars, data) | _unfinished(partial),
+        data_hash=content_hash(
+            [bars, benchmark, volatility, *([] if members is None else [members])]
+        ),
+        members=members,
     )
 
 
@@ -139,7 +177,7 @@ def _candidates(bars: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
     else:
         indices = [name for name in (data.benchmark, data.volatility_index) if name is not None]
         bars = bars.filter(~pl.col("ticker").is_in(indices)) if indices else bars
-    return bars.select(BARS.names())
+    return bars.select((INTRADAY if "ts" in bars.columns else BARS).names())
 
 
 def _index(
@@ -153,13 +191,26 @@ def _index(
     if name is None:
         return None, lost
     if name in loaded.series:
-        rows, lost = partition(loaded.series[name], calendar)
+        rows, lost = judge(loaded.series[name], calendar)
     else:
         rows = kept.filter(pl.col("ticker") == name)
     if rows.is_empty():
         raise UsageError(f"{key}: {name!r} has no usable bar between data.start and data.end")
     factor = pl.col("adj_factor")
-    return rows.select("date", pl.col("open") * factor, pl.col("close") * factor), lost
+    time = [name for name in ("ts", "date") if name in rows.columns]
+    return rows.select(*time, pl.col("open") * factor, pl.col("close") * factor), lost
+
+
+def _limited(rows: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
+    """Rows of the sessions asked for, and those without a readable date."""
+    day = pl.col("date")
+    if data.start is not None:
+        rows = rows.filter((day >= data.start) | day.is_null())
+    return rows if data.end is None else rows.filter((day <= data.end) | day.is_null())
+
+
+def _unfinished(partial: int) -> dict[str, int]:
+    return {"partial bar of the open session": partial} if partial else {}
 
 
 def _drops(
@@ -175,7 +226,7 @@ def _drops(
     return drops
 
 
-def _content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
+def content_hash(frames: Iterable[pl.DataFrame | None]) -> str:
     """SHA-256 over names, types and values, column by column."""
     digest = hashlib.sha256()
     for frame in frames:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import zoneinfo
 from collections.abc import Iterable
 from datetime import date
 from pathlib import Path
@@ -10,10 +11,26 @@ from typing import Protocol
 
 import polars as pl
 
-from engine.data.sources import Source, SourceData
+from engine.calendar import TradingCalendar
+from engine.config.simulated import SimulatedSettings
+from engine.data.sources import Source, SourceData, open_source
 from engine.errors import UsageError
 
-__all__ = ["DataRequest", "check_names", "nothing_found", "nothing_kept", "wanted"]
+__all__ = [
+    "DataRequest",
+    "check_names",
+    "known_zone",
+    "nothing_found",
+    "nothing_kept",
+    "requested_source",
+    "wanted",
+]
+
+
+class ColumnNames(Protocol):
+    """The section `data.columns`."""
+
+    def model_dump(self, *, exclude_none: bool) -> dict[str, str]: ...
 
 
 class DataRequest(Protocol):
@@ -23,6 +40,8 @@ class DataRequest(Protocol):
     def source(self) -> str: ...
     @property
     def path(self) -> Path | None: ...
+    @property
+    def simulated(self) -> SimulatedSettings: ...
     @property
     def universe(self) -> list[str] | None: ...
     @property
@@ -35,6 +54,36 @@ class DataRequest(Protocol):
     def end(self) -> date | None: ...
     @property
     def calendar(self) -> str: ...
+    @property
+    def store(self) -> Path | None: ...
+    @property
+    def bar(self) -> str | None: ...
+    @property
+    def columns(self) -> ColumnNames: ...
+    @property
+    def timezone(self) -> str | None: ...
+
+
+def requested_source(data: DataRequest, calendar: TradingCalendar) -> Source:
+    """The source that `data` names; raises UsageError where it cannot be opened."""
+    return open_source(
+        data.source,
+        data.path,
+        zone=known_zone(data.timezone) or calendar.zone,
+        columns=data.columns.model_dump(exclude_none=True),
+        store=data.store,
+        bar=data.bar,
+        calendar=data.calendar,
+        simulated=data.simulated if data.source == "simulated" else None,
+    )
+
+
+def known_zone(name: str | None) -> str | None:
+    """`name` itself; raises UsageError where it is no time zone."""
+    if name is not None and name not in zoneinfo.available_timezones():
+        near = _nearest(name, zoneinfo.available_timezones())
+        raise UsageError(f"data.timezone: unknown time zone {name!r}{near}")
+    return name
 
 
 def wanted(data: DataRequest) -> list[str] | None:

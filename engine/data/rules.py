@@ -62,8 +62,9 @@ def partition(rows: pl.DataFrame, calendar: TradingCalendar) -> tuple[pl.DataFra
     judged = rows.with_columns(_rule=_first_broken(rules, lambda at: pl.lit(at, pl.UInt8)))
     bad = judged.filter(pl.col("_rule").is_not_null())
     good = judged.filter(pl.col("_rule").is_null()).drop("_rule")
-    if not good.select(_in_order().all()).item():
-        good = good.sort("ticker", "date", maintain_order=True)
+    time = _time_column(rows)
+    if not good.select(_in_order(time).all()).item():
+        good = good.sort("ticker", time, maintain_order=True)
     kept, twins = _duplicates(good)
     named = bad.select(
         "ticker",
@@ -132,18 +133,21 @@ def _text(template: str, *columns: str) -> pl.Expr:
     return pl.format(template, *values)
 
 
-def _in_order() -> pl.Expr:
-    ticker, date = pl.col("ticker"), pl.col("date")
+def _in_order(time: str) -> pl.Expr:
+    ticker, date = pl.col("ticker"), pl.col(time)
     before = ticker.shift(1) < ticker
     return (before | ((ticker.shift(1) == ticker) & (date.shift(1) <= date))).fill_null(True)
 
 
+def _time_column(rows: pl.DataFrame) -> str:
+    """What tells two bars of a ticker apart: `ts` of intraday bars, else `date`."""
+    return "ts" if "ts" in rows.columns else "date"
+
+
 def _duplicates(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Rows unique in (ticker, date), and the quarantine of the others; `rows` are sorted."""
-    key = ["ticker", "date"]
-    again = (pl.col("ticker") == pl.col("ticker").shift(1)) & (
-        pl.col("date") == pl.col("date").shift(1)
-    )
+    key = ["ticker", _time_column(rows)]
+    again = pl.all_horizontal(pl.col(name) == pl.col(name).shift(1) for name in key)
     if not rows.select(again.any()).item():
         return rows, pl.DataFrame(schema=QUARANTINE)
     content = pl.struct(pl.exclude("source"))
@@ -154,7 +158,8 @@ def _duplicates(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
     )
     conflict, repeat = pl.col("_kinds") > 1, pl.col("_nth") > 0
     removed = marked.filter(conflict | repeat).select(
-        *key,
+        "ticker",
+        "date",
         rule=pl.when(conflict)
         .then(pl.lit("conflicting duplicates"))
         .otherwise(pl.lit("duplicate row")),

@@ -13,6 +13,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
@@ -32,6 +33,9 @@ __all__ = [
     "feature_query",
     "market_features",
 ]
+
+
+_TICKERS_AT_A_TIME = 250
 
 
 @dataclass(frozen=True)
@@ -191,16 +195,32 @@ def feature_query(
         return bars.lazy().select("date", "ticker")
     frame = _prepared(bars, names, benchmark)
     columns = {name: FACTORS[name].expression(periods_per_year) for name in names}
-    # One pass over the tickers; their bars stay together, so exploding keeps the order of `bars`.
-    by_ticker = frame.group_by("ticker", maintain_order=True).agg("date", **columns)
-    found = by_ticker.explode("date", *names)
+    # The bars of a ticker stay together and in order, so the keys need not be carried along.
+    found = pl.concat(
+        frame.slice(start, length)
+        .lazy()
+        .group_by("ticker", maintain_order=True)
+        .agg(**columns)
+        .select(names)
+        .explode(names)
+        for start, length in _blocks(bars["ticker"])
+    )
+    keys = bars.lazy().select("date", "ticker")
     scores = [name for name in names if FACTORS[name].zscore_of]
-    return found.with_columns(_zscore(name) for name in scores).select("date", "ticker", *names)
+    return pl.concat([keys, found], how="horizontal").with_columns(_zscore(name) for name in scores)
+
+
+def _blocks(tickers: pl.Series) -> list[tuple[int, int]]:
+    """(first row, rows) of blocks of whole tickers: what is between bars and factors stays small
+    beside them."""
+    ends = tickers.rle().struct.field("len").cum_sum().to_list()
+    cuts = [0, *ends[_TICKERS_AT_A_TIME - 1 : -1 : _TICKERS_AT_A_TIME], *ends[-1:]]
+    return [(start, end - start) for start, end in pairwise(cuts)] or [(0, 0)]
 
 
 def _prepared(
     bars: pl.DataFrame, names: Sequence[str], benchmark: pl.DataFrame | None
-) -> pl.LazyFrame:
+) -> pl.DataFrame:
     """date, ticker, close, daily, amount and market, in the order of `bars`."""
     assert bars["ticker"].is_sorted(), "bars must be sorted by (ticker, date)"
     market = pl.lit(None, dtype=pl.Float64).alias("market")
@@ -213,7 +233,7 @@ def _prepared(
     daily, moved = (
         pl.when(same).then(pl.col(name) / pl.col(name).shift(1) - 1) for name in ("close", "market")
     )
-    return frame.lazy().with_columns(pl.col("ticker").set_sorted(), daily=daily, market=moved)
+    return frame.with_columns(pl.col("ticker").set_sorted(), daily=daily, market=moved)
 
 
 def _zscore(name: str) -> pl.Expr:

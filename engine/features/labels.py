@@ -47,7 +47,7 @@ LABELS = pl.Schema(
 
 _FLAGS = pl.Series(["delisted", "stale", "no benchmark", None], dtype=pl.String)
 _DELISTED, _STALE, _NO_BENCHMARK, _NO_FLAG = np.arange(4, dtype=np.uint8)
-_ASOFS_AT_A_TIME = 128
+_ASOFS_AT_A_TIME = 64
 """So that what is between prices and rows stays small beside them."""
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
-__all__ = ["ray_cluster"]
+__all__ = ["cluster_slots", "is_private", "ray_cluster"]
 
+log = logging.getLogger(__name__)
+START_ATTEMPTS = 3
 OBJECT_STORE_BYTES = 256 * 1024 * 1024
 
 
@@ -34,16 +38,60 @@ def ray_cluster(address: str | None, *, cpus: int, object_bytes: int) -> Iterato
         return
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        ray.init(
-            address="local",
-            num_cpus=cpus,
-            include_dashboard=False,
-            object_store_memory=OBJECT_STORE_BYTES + 2 * object_bytes,
-            **quiet,
-        )
+        _start_private(cpus, OBJECT_STORE_BYTES + 2 * object_bytes, quiet)
     else:
         ray.init(address=address, **quiet)
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _start_private(cpus: int, store_bytes: int, quiet: dict[str, Any]) -> None:
+    """A busy machine may need longer than the 30 s that Ray gives its processes to start."""
+    import ray
+
+    for attempt in range(START_ATTEMPTS):
+        try:
+            ray.init(
+                address="local",
+                num_cpus=cpus,
+                include_dashboard=False,
+                object_store_memory=store_bytes,
+                **quiet,
+            )
+        except Exception as error:
+            ray.shutdown()
+            if "timed out during startup" not in str(error) or attempt + 1 == START_ATTEMPTS:
+                raise
+            log.warning("Ray did not start in time; it is started again")
+        else:
+            return
+
+
+def is_private(address: str | None) -> bool:
+    """Whether `ray_cluster` would start a cluster of this process's own."""
+    if address or os.environ.get("RAY_ADDRESS"):
+        return False
+    ray = sys.modules.get("ray")
+    return ray is None or not ray.is_initialized()
+
+
+def cluster_slots(cpus: int, gpus: float) -> int:
+    """Actors with this many cores and GPUs for which the nodes now alive have room.
+
+    What other jobs hold is not taken off: their actors end, ours wait in line.
+    """
+    import ray
+
+    return sum(_node_slots(node["Resources"], cpus, gpus) for node in ray.nodes() if node["Alive"])
+
+
+def _node_slots(resources: Mapping[str, float], cpus: int, gpus: float) -> int:
+    by_cpu = int(resources.get("CPU", 0) // cpus)
+    if not gpus:
+        return by_cpu
+    devices = int(resources.get("GPU", 0))
+    # Shares of a GPU do not add up across devices: 0.4 fits twice into each.
+    by_gpu = devices * int(1 / gpus + 1e-9) if gpus <= 1 else int(devices // gpus)
+    return min(by_cpu, by_gpu)

@@ -1,45 +1,57 @@
-"""The loop that gets every shard scored, whatever fails on the way.
+"""The loop that gets every shard scored and committed, whatever fails on the way.
 
-1. `_Slot` holds one actor and the shards it has been given (two: it never waits for the driver).
-2. A finished shard is committed by the driver alone, so workers need no disk of ours.
-3. A shard whose forecast raises is halved until the window that raises is alone; that one is
-   tried `max_retries` times more, then quarantined with its reason.
-4. An actor that dies or outlasts `timeout_s` is replaced; its first shard takes the blame as in
-   3, the others go back to the queue.
-5. Actors that keep failing before they score anything end the run with an error: a pool that
-   cannot work is never waited for.
+1. `Pool` keeps actors alive: it follows nodes that join and leave, and ends the run with a
+   `PoolError` when none can be brought to work.
+2. `_fill` gives each actor its next call once the last one is committed, so a driver that is
+   killed loses at most one computed call an actor, also if its actors live on for a while. Where
+   the few milliseconds of waiting would tell (calls under `PIPELINED_S`, commits to an object
+   store) an actor has two calls. A call is one shard, or several if they take milliseconds.
+3. A reply is a finished Parquet file, which the driver alone commits: workers need no disk of
+   ours, and a shard is written once however often it ran.
+4. A call that raised, died or outlasted `timeout_s` goes to `WorkQueue.fail`, which tries it
+   elsewhere, halves it, and quarantines the window that is to blame.
 
-Ray Data's actor pool could carry 1 and 2, not 3: it retries whole blocks and cannot set one
-window aside while the rest of the run goes on.
+Ray Data's actor pool (Ray 2.60) could carry 1 and the bounded calls of 2. It has no deadline for
+one task (only one for an execution without any progress), retries a task without saying
+where, skips failed blocks by count and not by window, and gives no moment between computed and
+handed on at which a block can be committed; a failing constructor ends its whole execution. 3
+and 4 are what scoring must not go without, and they need to know each call's actor.
 """
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
-import polars as pl
-
-from engine.scoring.actor import ScoringActor
+from engine.scoring.actor import Reply
 from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.plan import Shard
+from engine.scoring.pool import Call, MemoryShortageError, Pool, PoolError, Slot, reason_of
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore
+from engine.scoring.status import Status
+from engine.scoring.storage import LocalFolder
+from engine.scoring.work import Fault, Work, WorkQueue
 
-__all__ = ["Outcome", "PoolError", "score_shards"]
+__all__ = ["MemoryShortageError", "Outcome", "PoolError", "score_shards"]
 
 log = logging.getLogger(__name__)
-IN_FLIGHT = 2
-POLL_S = 1.0
-START_FAILURES = 3
-
-
-class PoolError(RuntimeError):
-    """No actor can be brought to work; the message says why the last one failed."""
+MOST_CALLS = 2
+PIPELINED_S = 0.1
+POLL_S = 0.2
+COMMIT_POLL_S = 0.005
+# A commit to a local disk takes about a millisecond: its actor is not to wait a poll longer.
+COMMIT_WAIT_S = 0.003
+TELL_EVERY_S = 0.1
+# Shards faster than SHORT_S share a call, which is then to last about CALL_S.
+SHORT_S = 0.005
+CALL_S = 0.05
+MOST_SHARDS = 64
 
 
 @dataclass
@@ -47,9 +59,9 @@ class Outcome:
     """What a scoring run did.
 
     Attributes:
-        windows: windows scored.
+        windows: windows scored and committed.
         shards: shards committed.
-        retries: times a shard was given out again.
+        retries: times work was given out again.
         failed: (asof as ISO text, ticker) → reason, for windows given up.
     """
 
@@ -59,205 +71,225 @@ class Outcome:
     failed: dict[tuple[str, str], str] = field(default_factory=dict)
 
 
-@dataclass
-class _Work:
-    shard: Shard
-    attempts: int = 0
-
-
-@dataclass
-class _Slot:
-    actor: Any
-    health: Any
-    ready: bool = False
-    given: deque[tuple[Any, _Work]] = field(default_factory=deque)
-    since: float = field(default_factory=time.monotonic)
-
-    @property
-    def waits_for(self) -> list[Any]:
-        return [ref for ref, _ in self.given] if self.ready else [self.health]
-
-
 def score_shards(
     shards: Sequence[Shard],
     *,
     spec: ForecasterSpec,
     prices: PriceArray,
     lookback: int,
-    store: ShardStore,
-    actors: int,
-    cpus_per_actor: int,
-    gpus_per_actor: float,
-    timeout_s: float,
-    max_retries: int,
-    progress: Callable[[int, int], None] = lambda done, failed: None,
+    store: ShardStore | None,
+    actors: int | None,
+    cpus_per_actor: int = 1,
+    gpus_per_actor: float = 0.0,
+    timeout_s: float = 600.0,
+    start_timeout_s: float = 600.0,
+    max_retries: int = 2,
+    progress: Callable[[Status], None] = lambda status: None,
 ) -> Outcome:
-    """Score and commit every shard on `actors` Ray actors; Ray must be running.
+    """Score and commit every shard on Ray actors; Ray must be running.
 
-    `progress(done, failed)` is told the windows finished so far. Raises `PoolError` if actors
-    cannot be started, OSError if a shard cannot be written.
+    Args:
+        shards: units of work; one is made (`shards[i]`) when its turn comes.
+        spec: what each actor builds its forecaster from.
+        prices: what shards are cut from; goes into the object store once.
+        lookback: bars of a window.
+        store: where shards are committed; None computes and forgets (for benchmarks).
+        actors: how many; None: as many as the cluster has room for at any time.
+        cpus_per_actor: cores, and torch threads, of one actor.
+        gpus_per_actor: GPUs, or a share of one.
+        timeout_s: seconds a shard may take before its actor is ended.
+        start_timeout_s: seconds a forecaster may take to load, and the cluster to have room.
+        max_retries: times a window that fails alone is tried again.
+        progress: called with the state of things, ten times a second at most.
+
+    Raises `PoolError` if actors cannot be started, `MemoryShortageError` if a forward does not fit
+    into memory, OSError if a shard cannot be written; what was committed until then is kept.
     """
-    loop = _Loop(
-        spec, prices, lookback, store, cpus_per_actor, gpus_per_actor, timeout_s, max_retries
+    pool = Pool(
+        spec,
+        prices,
+        lookback=lookback,
+        fingerprint=store.fingerprint if store else "",
+        wanted=actors,
+        cpus=cpus_per_actor,
+        gpus=gpus_per_actor,
+        start_timeout_s=start_timeout_s,
     )
-    return loop.run(shards, min(actors, len(shards)), progress)
+    queue = WorkQueue(shards, prices, max_retries)
+    return _Loop(pool, queue, store, timeout_s, progress).run()
 
 
 class _Loop:
     def __init__(
         self,
-        spec: ForecasterSpec,
-        prices: PriceArray,
-        lookback: int,
-        store: ShardStore,
-        cpus: int,
-        gpus: float,
+        pool: Pool,
+        queue: WorkQueue,
+        store: ShardStore | None,
         timeout_s: float,
-        max_retries: int,
+        progress: Callable[[Status], None],
     ) -> None:
         import ray
 
         self._ray = ray
-        self._prices = prices
+        self._pool = pool
+        self._queue = queue
         self._store = store
         self._timeout_s = timeout_s
-        self._max_retries = max_retries
-        self._start_failures = 0
-        self._queue: deque[_Work] = deque()
-        self.outcome = Outcome()
-        remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0)(ScoringActor)
-        shared = (ray.put(spec), ray.put(prices))
-        self._start = lambda: remote.remote(*shared, lookback, cpus)
+        self._progress = progress
+        self._told = 0.0
+        self._shard_s: float | None = None
+        self._call_s: float | None = None
+        self._remote = store is not None and not isinstance(store.folder, LocalFolder)
+        self._writers = ThreadPoolExecutor(store.folder.threads if store else 1)
+        self._commits: list[tuple[Future[Any], Slot, Call]] = []
+        self._outcome = Outcome(failed=queue.failed)
 
-    def run(
-        self, shards: Sequence[Shard], actors: int, progress: Callable[[int, int], None]
-    ) -> Outcome:
-        self._queue.extend(_Work(shard) for shard in shards)
-        slots = [self._new_slot() for _ in range(actors)]
+    def run(self) -> Outcome:
         try:
-            while self._queue or any(slot.given for slot in slots):
-                for slot in slots:
+            while left := self._left():
+                self._pool.adjust(left)
+                for slot in self._pool.ready:
                     self._fill(slot)
-                self._collect(slots)
-                progress(self.outcome.windows, len(self.outcome.failed))
+                self._listen()
+                self._settle()
+                self._tell()
         finally:
-            for slot in slots:
-                self._ray.kill(slot.actor)
-        return self.outcome
+            self._pool.close()
+            self._writers.shutdown(wait=True)
+        self._tell(now=True)
+        return self._outcome
 
-    def _new_slot(self) -> _Slot:
-        actor = self._start()
-        return _Slot(actor, actor.health.remote())
+    def _left(self) -> int:
+        """Shards that are not committed yet."""
+        given = sum(len(call.works) for slot in self._pool.slots for call in slot.calls)
+        return len(self._queue) + given + len(self._commits)
 
-    def _fill(self, slot: _Slot) -> None:
-        while slot.ready and self._queue and len(slot.given) < IN_FLIGHT:
-            work = self._queue.popleft()
-            if not slot.given:
-                slot.since = time.monotonic()
-            slot.given.append((slot.actor.score.remote(work.shard), work))
+    def _fill(self, slot: Slot) -> None:
+        only = len(self._pool.ready) == 1
+        short = self._call_s is not None and self._call_s < PIPELINED_S
+        most_calls = MOST_CALLS if short or self._remote else 1
+        while len(slot.calls) < most_calls and len(self._queue):
+            now = time.monotonic()
+            works = self._queue.take(slot.number, self._most(), now, only_actor=only)
+            if not works:
+                return
+            if not slot.running:
+                slot.since = now
+            ref = slot.actor.score.remote([work.shard for work in works])
+            slot.calls.append(Call(ref, works))
 
-    def _collect(self, slots: list[_Slot]) -> None:
-        refs = [ref for slot in slots for ref in slot.waits_for]
+    def _most(self) -> int:
+        """Shards that one call may hold."""
+        if self._shard_s is None or self._shard_s > SHORT_S:
+            return 1
+        fair = len(self._queue) // (MOST_CALLS * len(self._pool.slots))
+        return max(1, min(int(CALL_S / max(self._shard_s, 1e-6)), MOST_SHARDS, fair))
+
+    def _listen(self) -> None:
+        """Wait for answers and deal with all that are there, then with those that are late."""
+        slots = list(self._pool.slots)
+        refs = [slot.pending for slot in slots if slot.pending is not None]
+        refs += [call.ref for slot in slots for call in slot.running]
+        timeout = COMMIT_POLL_S if self._commits else POLL_S
         if not refs:
+            time.sleep(timeout)
             return
-        done, _ = self._ray.wait(refs, num_returns=1, timeout=POLL_S)
+        done, _ = self._ray.wait(refs, num_returns=1, timeout=timeout)
         if done:  # take everything else that has finished too
             done, _ = self._ray.wait(refs, num_returns=len(refs), timeout=0)
         finished = set(done)
-        for index, slot in enumerate(slots):
-            if not slot.ready and slot.health in finished:
-                self._welcome(slots, index)
-            elif slot.ready and not self._take_results(slot, finished):
-                slots[index] = self._new_slot()
-            elif time.monotonic() - slot.since > self._timeout_s and (slot.given or not slot.ready):
-                self._expire(slots, index)
+        now = time.monotonic()
+        for slot in slots:
+            if slot.pending in finished:
+                self._pool.advance(slot, now)
+            while slot.running and slot.running[0].ref in finished:
+                self._take(slot, slot.running[0])
+            if slot.running and now - slot.since > self._timeout_s:
+                reason = f"timed out after {self._timeout_s:g} s"
+                log.warning("a call to actor %d %s", slot.number, reason)
+                self._lose(slot, "late", reason)
+        for slot in self._pool.late_to_start(now):
+            self._pool.failed_to_start(slot, "its forecaster took too long to load")
 
-    def _welcome(self, slots: list[_Slot], index: int) -> None:
-        slot = slots[index]
+    def _take(self, slot: Slot, call: Call) -> None:
+        """The oldest call of a slot has ended, one way or another."""
+        slot.since = time.monotonic()
+        errors = self._ray.exceptions
         try:
-            self._ray.get(slot.health)
-            slot.ready = True
-        except self._ray.exceptions.RayError as error:
-            self._replace_unstarted(slots, index, _reason(error))
-
-    def _take_results(self, slot: _Slot, finished: set[Any]) -> bool:
-        """Commit what the slot has finished; False once its actor is found dead."""
-        while slot.given and slot.given[0][0] in finished:
-            ref, work = slot.given.popleft()
-            slot.since = time.monotonic()
-            try:
-                frame = self._ray.get(ref)
-            except self._ray.exceptions.RayTaskError as error:
-                self._start_failures = 0
-                self._blame(work, _reason(error))
-            except self._ray.exceptions.RayError as error:
-                log.warning("an actor died: %s", _reason(error))
-                self._blame(work, f"actor died: {_reason(error)}")
-                self._give_back(slot)
-                return False
-            else:
-                self._start_failures = 0
-                self._finish(work.shard, frame)
-        return True
-
-    def _finish(self, shard: Shard, frame: pl.DataFrame) -> None:
-        keys = pl.DataFrame(
-            {
-                "asof": pl.Series(shard.asof(self._prices)).cast(pl.Date),
-                "ticker": [self._prices.tickers[i] for i in shard.ticker_ids],
-                "hash": list(shard.hashes),
-            }
-        )
-        found = keys.join(frame, on=["asof", "ticker"], how="inner", maintain_order="left")
-        if found.height:
-            self._store.commit(shard.id, found)
-            self.outcome.shards += 1
-        lost = keys.join(frame, on=["asof", "ticker"], how="anti")
-        for asof, ticker in lost.select("asof", "ticker").iter_rows():
-            self.outcome.failed[asof.isoformat(), ticker] = "forecast is not finite"
-        self.outcome.windows += len(shard) - lost.height
-
-    def _blame(self, work: _Work, reason: str) -> None:
-        self.outcome.retries += 1
-        if len(work.shard) > 1:
-            self._queue.extend(_Work(half) for half in work.shard.halves())
-        elif work.attempts < self._max_retries:
-            self._queue.append(_Work(work.shard, work.attempts + 1))
+            call.reply = self._ray.get(call.ref)
+        except errors.RayTaskError as error:
+            self._pool.succeeded(slot)
+            self._pool.check_memory(error)
+            slot.calls.remove(call)
+            self._queue.fail(call.works, "raised", reason_of(error), slot.number, slot.since)
+        except errors.RayError as error:
+            reason = f"actor died: {reason_of(error)}"
+            log.warning("actor %d: %s", slot.number, reason)
+            self._pool.check_memory(error)
+            self._lose(slot, "died" if self._pool.node_lives(slot) else "node", reason)
         else:
-            asof = str(work.shard.asof(self._prices)[0])
-            ticker = self._prices.tickers[int(work.shard.ticker_ids[0])]
-            self.outcome.failed[asof, ticker] = reason
-            log.warning("window %s at %s quarantined: %s", ticker, asof, reason)
+            self._pool.succeeded(slot)
+            self._accept(slot, call, call.reply)
 
-    def _give_back(self, slot: _Slot) -> None:
-        self._queue.extendleft(work for _, work in reversed(slot.given))
-        slot.given.clear()
+    def _lose(self, slot: Slot, fault: Fault, reason: str) -> None:
+        """The slot's actor is gone: its oldest call takes the blame, the others go back."""
+        oldest, *others = slot.running
+        for call in reversed(others):
+            self._queue.give_back(call.works)
+        self._queue.fail(oldest.works, fault, reason, slot.number, time.monotonic())
+        self._pool.replace(slot)
 
-    def _expire(self, slots: list[_Slot], index: int) -> None:
-        slot = slots[index]
-        self._ray.kill(slot.actor)
-        reason = f"timed out after {self._timeout_s:g} s"
-        if not slot.ready:
-            self._replace_unstarted(slots, index, reason)
+    def _accept(self, slot: Slot, call: Call, reply: Reply) -> None:
+        slot.health = reply.health
+        self._shard_s = _mean(self._shard_s, reply.seconds / len(call.works))
+        self._call_s = _mean(self._call_s, reply.seconds)
+        future: Future[Any] = Future()
+        if self._store is not None and reply.content:
+            future = self._writers.submit(self._store.commit, _name(call.works), reply.content)
+        else:
+            future.set_result(None)
+        self._commits.append((future, slot, call))
+
+    def _settle(self) -> None:
+        """Count what has been committed. Raises OSError."""
+        if self._commits:
+            wait([future for future, _, _ in self._commits], timeout=COMMIT_WAIT_S)
+        for entry in [entry for entry in self._commits if entry[0].done()]:
+            future, slot, call = entry
+            future.result()
+            self._commits.remove(entry)
+            if call in slot.calls:
+                slot.calls.remove(call)
+            assert call.reply is not None
+            for asof, ticker, reason in call.reply.lost:
+                self._queue.lose(asof, ticker, reason)
+            self._outcome.windows += call.reply.windows
+            self._outcome.shards += len(call.works) if call.reply.windows else 0
+
+    def _tell(self, *, now: bool = False) -> None:
+        self._outcome.retries = self._queue.retries
+        moment = time.monotonic()
+        if not now and moment - self._told < TELL_EVERY_S:
             return
-        _, work = slot.given.popleft()
-        log.warning("a shard of %d windows %s", len(work.shard), reason)
-        self._blame(work, reason)
-        self._give_back(slot)
-        slots[index] = self._new_slot()
-
-    def _replace_unstarted(self, slots: list[_Slot], index: int, reason: str) -> None:
-        self._start_failures += 1
-        log.warning("an actor did not start: %s", reason)
-        if self._start_failures >= START_FAILURES * len(slots):
-            raise PoolError(f"no scoring actor could be started: {reason}")
-        slots[index] = self._new_slot()
+        self._told = moment
+        self._progress(
+            Status(
+                windows=self._outcome.windows,
+                shards=self._outcome.shards,
+                retries=self._outcome.retries,
+                quarantined=len(self._outcome.failed),
+                actors=tuple(slot.status() for slot in self._pool.slots),
+            )
+        )
 
 
-def _reason(error: Exception) -> str:
-    """The last line of an error is the exception itself; the rest is a traceback of Ray's."""
-    cause = getattr(error, "cause", None)
-    if isinstance(cause, Exception):
-        return f"{type(cause).__name__}: {cause}".splitlines()[0]
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+def _mean(past: float | None, now: float) -> float:
+    """Smoothed, the latest counting for half."""
+    return now if past is None else (past + now) / 2
+
+
+def _name(works: Sequence[Work]) -> str:
+    """The id of the file that holds these shards: the shard's own if it is alone."""
+    if len(works) == 1:
+        return works[0].shard.id
+    return hashlib.sha256("".join(work.shard.id for work in works).encode()).hexdigest()[:20]

@@ -21,7 +21,7 @@ def fingerprint(
     matrix product split over other threads may round differently.
     """
     content = {
-        "version": 1,
+        "version": 2,
         **spec.identity(),
         "lookback": lookback,
         "steps": steps,

@@ -45,7 +45,11 @@ class WindowPanel:
 
 
 class Forecaster(Protocol):
-    """Scores windows. A window's numbers depend on nothing but the window and its seed."""
+    """Scores windows. A window's numbers depend on nothing but the window and its seed.
+
+    A model that is fitted across tickers, fold by fold, cannot promise that: LightGBM comes
+    through `engine.baselines` into the same table of scores.
+    """
 
     def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
         """One row per (asof, ticker, step) with the columns of `statistics.STATISTICS`.

@@ -13,6 +13,7 @@ import polars as pl
 
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
 from engine.errors import UsageError
+from engine.scoring.checkpoint_files import CheckpointFiles
 from engine.scoring.forecaster import Forecaster, WindowPanel
 from engine.scoring.statistics import step_statistics
 
@@ -28,14 +29,10 @@ CLIP = 5.0
 class KronosSpec:
     """A checkpoint, its device and how it samples.
 
-    `kernel` is the fast profile's, chosen once for the run (None: exact). `model_sha256` and
-    `tokenizer_sha256` stand for the weights and configuration of the checkpoint as the driver
-    saw them.
+    `kernel` is the fast profile's, chosen once for the run (None: exact).
     """
 
-    name: str
-    tokenizer: str | None
-    revision: str | None
+    checkpoint: CheckpointFiles
     device: str
     profile: Literal["exact", "fast"]
     kernel: str | None
@@ -44,8 +41,6 @@ class KronosSpec:
     dependency_rope: Literal["exact", "trained"]
     sampling: SamplingSettings
     batch_size: int
-    model_sha256: str
-    tokenizer_sha256: str
 
     @classmethod
     def from_settings(cls, model: ModelSettings, scoring: ScoringSettings) -> KronosSpec:
@@ -65,9 +60,11 @@ class KronosSpec:
             )
         device = _device(model.device, scoring)
         return cls(
-            name=model.name,
-            tokenizer=model.tokenizer,
-            revision=model.revision,
+            checkpoint=CheckpointFiles(
+                folders={"model": info.model_folder, "tokenizer": info.tokenizer_folder},
+                sha256={"model": info.model_sha256, "tokenizer": info.tokenizer_sha256},
+                travels=cluster_address(scoring.ray_address) is not None,
+            ),
             device=device,
             profile=model.profile,
             kernel=_kernel(model.profile, device),
@@ -76,16 +73,14 @@ class KronosSpec:
             dependency_rope=model.dependency_rope,
             sampling=scoring.sampling,
             batch_size=scoring.batch_size,
-            model_sha256=info.model_sha256,
-            tokenizer_sha256=info.tokenizer_sha256,
         )
 
     def identity(self) -> dict[str, Any]:
         """Hashes, sampling, arithmetic: everything of the model that changes a forecast."""
         return {
             "forecaster": "kronos",
-            "model_sha256": self.model_sha256,
-            "tokenizer_sha256": self.tokenizer_sha256,
+            "model_sha256": self.checkpoint.sha256["model"],
+            "tokenizer_sha256": self.checkpoint.sha256["tokenizer"],
             "sampling": self.sampling.model_dump(),
             "profile": self.profile,
             "kernel": self.kernel,
@@ -100,23 +95,26 @@ class KronosSpec:
         }
 
     def build(self, threads: int) -> Forecaster:
-        """Load the weights onto the device, in eager mode, with the slot's threads."""
+        """Load the weights onto the device, in eager mode, with the slot's threads.
+
+        Raises ValueError or OSError if this machine has not the checkpoint that the driver saw.
+        """
         import torch
 
         from kronos import load_predictor
 
         torch.set_num_threads(threads)
-        predictor = load_predictor(
-            self.name,
-            self.tokenizer,
-            revision=self.revision,
-            device=self.device,
-            max_context=self.max_context,
-            clip=CLIP,
-            dependency_rope=self.dependency_rope,
-            profile=self.profile,
-            kernel=self.kernel,
-        )
+        with self.checkpoint.here() as folders:
+            predictor = load_predictor(
+                folders["model"],
+                folders["tokenizer"],
+                device=self.device,
+                max_context=self.max_context,
+                clip=CLIP,
+                dependency_rope=self.dependency_rope,
+                profile=self.profile,
+                kernel=self.kernel,
+            )
         return _KronosForecaster(predictor, self.sampling, self.batch_size, repair=self.repair)
 
 
@@ -174,7 +172,7 @@ def _device(wanted: str, scoring: ScoringSettings) -> str:
         raise UsageError(
             "model.device: cuda needs scoring.gpus_per_actor above 0 (1, or a share of a GPU)"
         )
-    if scoring.ray_address is None:
+    if cluster_address(scoring.ray_address) is None:
         from kronos.devices import resolve_device
 
         try:
@@ -182,6 +180,11 @@ def _device(wanted: str, scoring: ScoringSettings) -> str:
         except ValueError as error:
             raise UsageError(f"model.device: {error}") from None
     return wanted
+
+
+def cluster_address(configured: str | None) -> str | None:
+    """The cluster that the run will join: the configured one, or that of a job Ray started."""
+    return configured or os.environ.get("RAY_ADDRESS") or None
 
 
 def _device_without_ray_gpus() -> str:

@@ -1,17 +1,21 @@
 """The scoring stage from market to scores table.
 
 1. `plan_windows` lists every (asof, ticker) and the hash of what the model would see.
-2. `ShardStore.read` gives what earlier runs of the same fingerprint finished.
+2. `ShardStore.read` gives what earlier runs of the same fingerprint finished in this run's
+   folder, `ScoreCache.fetch` what runs of other names did.
 3. `score_shards` computes the rest on Ray; with nothing left Ray is not even started.
 4. `assemble_scores` reads the horizons from the statistics and accounts for every window.
+
+If a forward does not fit into memory, the batch size is halved for the whole run and everything
+is scored under its new fingerprint: batches of two shapes never mix.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -21,19 +25,24 @@ from rich.console import Console
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
-from engine.progress import WorkProgress
-from engine.scoring.cluster import ray_cluster
-from engine.scoring.driver import Outcome, score_shards
+from engine.errors import UsageError
+from engine.scoring.bar_grid import generated_steps
+from engine.scoring.cache import open_cache
+from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
+from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
-from engine.scoring.scores import assemble_scores
-from engine.scoring.shard_store import ShardStore
+from engine.scoring.progress import ScoringProgress
+from engine.scoring.scores import MEASURES, assemble_scores
+from engine.scoring.shard_store import KEY, ShardStore, Stored
 
 __all__ = ["Scored", "score_market"]
 
 log = logging.getLogger(__name__)
+MIN_BATCH = 16
 
 
 @dataclass(frozen=True)
@@ -69,105 +78,183 @@ def score_market(
     seed: int,
     shards: Path,
     console: Console,
+    members: pl.DataFrame | None = None,
 ) -> Scored:
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
 
+    With `members` (ticker, from, to) a ticker is a candidate only while it is a member.
+
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
-    what was committed until then is kept.
+    what was committed until then is kept. Raises UsageError for horizons beyond the model.
     """
-    steps = max(scoring.horizons)
-    prices = PriceArray.from_bars(bars)
+    prices = PriceArray.from_bars(bars, timezone=calendar.zone)
+    steps = generated_steps(calendar, asofs, scoring.horizons, prices.interval)
+    context = getattr(spec, "max_context", None)
+    if context is not None and steps > context:
+        raise UsageError(
+            f"scoring.horizons: {max(scoring.horizons)} sessions are {steps} bars, more than the "
+            f"model's context of {context}"
+        )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
-    mark, identity = fingerprint(
-        spec,
-        lookback=scoring.lookback,
-        steps=steps,
-        seed=seed,
-        batch_size=scoring.batch_size,
-        threads=scoring.cpus_per_actor,
-    )
-    store = ShardStore(shards, mark)
-    known, torn = store.read()
-    missing = _missing(plan, known)
-    outcome = Outcome()
-    if missing.height:
-        outcome = _compute(plan, missing, prices, spec, scoring, store, console)
-        known, _ = store.read()
-    scores = assemble_scores(
-        plan, known, outcome.failed, horizons=scoring.horizons, form=scoring.score
-    )
-    planned = plan.planned.height
-    reused = planned - missing.height
-    if reused:
-        log.info("%d of %d windows were scored before and reused", reused, planned)
-    return Scored(
-        scores=scores,
-        fingerprint=mark,
-        identity=identity,
-        counts={
-            "windows_planned": planned,
-            "windows_reused": reused,
-            "windows_computed": outcome.windows,
-            "shards_reused": _shards(known) - outcome.shards,
-            "shards_computed": outcome.shards,
-            "shards_damaged": torn,
-            "retries": outcome.retries,
-        },
-        skipped=plan.skipped,
-        failed=_counts(list(outcome.failed.values())),
-    )
+    plan = replace(plan, windows=only_members(plan.windows, members))
+    halvings = 0
+    while True:
+        job = _Job(plan, prices, spec, scoring, seed, steps, shards)
+        try:
+            scored = job.run(console)
+        except MemoryShortageError as error:
+            size = scoring.batch_size // 2
+            if size < MIN_BATCH:
+                raise
+            log.warning("%s; the whole run goes on with scoring.batch_size %d", error, size)
+            scoring = scoring.model_copy(update={"batch_size": size})
+            spec = replace(spec, batch_size=size)  # type: ignore[type-var]
+            halvings += 1
+        else:
+            counts = {**scored.counts, "batch_size": scoring.batch_size}
+            return replace(scored, counts={**counts, "batch_halvings": halvings})
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One plan under one fingerprint."""
+
+    plan: WindowPlan
+    prices: PriceArray
+    spec: ForecasterSpec
+    scoring: ScoringSettings
+    seed: int
+    steps: int
+    shards: Path
+
+    def run(self, console: Console) -> Scored:
+        plan, scoring = self.plan, self.scoring
+        mark, identity = fingerprint(
+            self.spec,
+            lookback=scoring.lookback,
+            steps=self.steps,
+            seed=self.seed,
+            batch_size=scoring.batch_size,
+            threads=scoring.cpus_per_actor,
+        )
+        store = ShardStore(scoring.shards or self.shards, mark)
+        cache = open_cache(scoring.cache, scoring.cache_gb)
+        found = [self._read(store, store.names())]
+        missing = _missing(plan, found)
+        if missing.height and cache:
+            found.append(self._read(store, cache.fetch(missing, store)))
+            missing = _missing(plan, found)
+        reused = _shards(plan, found)
+        outcome = Outcome()
+        if missing.height:
+            store.prepare()
+            try:
+                outcome = self._compute(missing, store, console)
+            finally:
+                if cache:
+                    cache.add(store)
+            found.append(self._read(store, store.names().difference(*(p.names for p in found))))
+        elif cache:
+            cache.add(store)
+        scores = assemble_scores(
+            plan, _joined(found), outcome.failed, horizons=scoring.horizons, form=scoring.score
+        )
+        planned = plan.planned.height
+        if planned > missing.height:
+            log.info(
+                "%d of %d windows were scored before and reused", planned - missing.height, planned
+            )
+        return Scored(
+            scores=scores,
+            fingerprint=mark,
+            identity=identity,
+            counts={
+                "windows_planned": planned,
+                "windows_reused": planned - missing.height,
+                "windows_computed": outcome.windows,
+                "shards_reused": reused,
+                "shards_computed": outcome.shards,
+                "shards_damaged": sum(part.damaged for part in found),
+                "retries": outcome.retries,
+            },
+            skipped=plan.skipped,
+            failed=_counts(list(outcome.failed.values())),
+        )
+
+    def _read(self, store: ShardStore, names: Collection[str]) -> Stored:
+        """Only the steps and the form that are asked for: a shard holds every step of both."""
+        columns = [f"{self.scoring.score}_{name}" for name in MEASURES]
+        steps = self.plan.horizon_steps(self.scoring.horizons)["step"].unique().to_list()
+        return store.read(names, columns=[*columns, "last_close", "n_paths"], steps=steps)
+
+    def _compute(self, missing: pl.DataFrame, store: ShardStore, console: Console) -> Outcome:
+        scoring, prices = self.scoring, self.prices
+        size = max(1, scoring.batch_size // scoring.sampling.paths)
+        shards = cut_shards(self.plan, missing, size)
+        private = is_private(scoring.ray_address)
+        actors = min(default_actors(scoring), len(shards)) if private else scoring.actors
+        log.info(
+            "scoring %d windows in %d shards on %s",
+            missing.height,
+            len(shards),
+            f"{actors} actors" if actors else "as many actors as the cluster has room for",
+        )
+        with (
+            ScoringProgress(console, missing.height) as progress,
+            ray_cluster(
+                scoring.ray_address,
+                cpus=(actors or 1) * scoring.cpus_per_actor,
+                object_bytes=prices.nbytes,
+            ),
+        ):
+            if private and not cluster_slots(scoring.cpus_per_actor, scoring.gpus_per_actor):
+                raise PoolError(
+                    f"no scoring actor could be started: this machine has no room for "
+                    f"scoring.gpus_per_actor {scoring.gpus_per_actor:g}"
+                )
+            return score_shards(
+                shards,
+                spec=self.spec,
+                prices=prices,
+                lookback=scoring.lookback,
+                store=store,
+                actors=actors,
+                cpus_per_actor=scoring.cpus_per_actor,
+                gpus_per_actor=scoring.gpus_per_actor,
+                timeout_s=scoring.timeout_s,
+                start_timeout_s=scoring.start_timeout_s,
+                max_retries=scoring.max_retries,
+                progress=progress.update,
+            )
 
 
 def default_actors(scoring: ScoringSettings) -> int:
-    """As many actors as the machine has slots, unless the configuration says."""
+    """As many actors as this machine has slots, unless the configuration says."""
     return scoring.actors or max(1, (os.cpu_count() or 1) // scoring.cpus_per_actor)
 
 
-def _compute(
-    plan: WindowPlan,
-    missing: pl.DataFrame,
-    prices: PriceArray,
-    spec: ForecasterSpec,
-    scoring: ScoringSettings,
-    store: ShardStore,
-    console: Console,
-) -> Outcome:
-    size = max(1, scoring.batch_size // scoring.sampling.paths)
-    shards = cut_shards(plan, missing, size)
-    actors = min(default_actors(scoring), len(shards))
-    log.info("scoring %d windows in %d shards on %d actors", missing.height, len(shards), actors)
-    with (
-        WorkProgress(console, "scoring", missing.height, "windows") as progress,
-        ray_cluster(
-            scoring.ray_address,
-            cpus=actors * scoring.cpus_per_actor,
-            object_bytes=prices.values.nbytes + prices.factor.nbytes + prices.dates.nbytes,
-        ),
-    ):
-        return score_shards(
-            shards,
-            spec=spec,
-            prices=prices,
-            lookback=scoring.lookback,
-            store=store,
-            actors=actors,
-            cpus_per_actor=scoring.cpus_per_actor,
-            gpus_per_actor=scoring.gpus_per_actor,
-            timeout_s=scoring.timeout_s,
-            max_retries=scoring.max_retries,
-            progress=progress.update,
-        )
+def _joined(found: Sequence[Stored]) -> pl.DataFrame | None:
+    frames = [part.frame for part in found if part.frame is not None]
+    if len(frames) < 2:
+        return frames[0] if frames else None
+    return pl.concat(frames).unique(list(KEY), keep="first", maintain_order=True)
 
 
-def _missing(plan: WindowPlan, known: pl.DataFrame | None) -> pl.DataFrame:
+def _missing(plan: WindowPlan, found: Sequence[Stored]) -> pl.DataFrame:
+    known = _joined(found)
     if known is None:
         return plan.planned
     done = known.select("asof", "ticker", "hash").unique()
     return plan.planned.join(done, on=["asof", "ticker", "hash"], how="anti", maintain_order="left")
 
 
-def _shards(known: pl.DataFrame | None) -> int:
-    return 0 if known is None else int(known["shard"].n_unique())
+def _shards(plan: WindowPlan, found: Sequence[Stored]) -> int:
+    """Shards that hold a window of the plan."""
+    known = _joined(found)
+    if known is None:
+        return 0
+    used = known.join(plan.planned, on=["asof", "ticker", "hash"], how="semi")
+    return int(used["shard"].n_unique())
 
 
 def _counts(reasons: list[str]) -> dict[str, int]:

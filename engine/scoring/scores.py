@@ -44,9 +44,9 @@ def assemble_scores(
     ticker) to the reason. Raises RuntimeError if any window is unaccounted for or counted twice.
     """
     steps = pl.DataFrame({"horizon": list(horizons)}, schema={"horizon": pl.Int32})
-    wanted = plan.windows.select("asof", "ticker", "status", "reason", "hash").join(
-        steps, how="cross"
-    )
+    wanted = plan.windows.select(
+        "asof", "ticker", pl.col("status", "reason").cast(pl.String), "hash"
+    ).join(steps, how="cross")
     if finished is None:
         finished = pl.DataFrame(
             schema={
@@ -59,11 +59,11 @@ def assemble_scores(
                 **{f"{form}_{measure}": pl.Float64 for measure in MEASURES},
             }
         )
-    measured = finished.filter(pl.col("step").is_in(list(horizons))).select(
+    measured = finished.join(plan.horizon_steps(horizons), on=["asof", "step"]).select(
         "asof",
         "ticker",
         "hash",
-        pl.col("step").alias("horizon"),
+        "horizon",
         *(pl.col(f"{form}_{measure}").alias(measure) for measure in MEASURES),
         "last_close",
         "n_paths",

@@ -10,6 +10,7 @@ import polars as pl
 from engine.data.market import Market
 from engine.decisions import Span
 from engine.errors import UsageError
+from engine.scoring.membership import NOT_A_MEMBER, is_member
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 
@@ -28,6 +29,8 @@ def given_scores(name: str, market: Market, evaluation: Span, *, horizons: Seque
     scores = read_scores(name, horizons)
     first, last = market.bars["date"].min(), market.bars["date"].max()
     asof, ticker = pl.col("asof"), pl.col("ticker")
+    members = market.members
+    stranger = pl.lit(False) if members is None else ~is_member(scores, members)
     kept = scores.with_columns(
         pl.when(asof.is_null() | ticker.is_null())
         .then(pl.lit("score without asof or ticker"))
@@ -39,6 +42,8 @@ def given_scores(name: str, market: Market, evaluation: Span, *, horizons: Seque
         .then(pl.lit("score outside evaluation.start and evaluation.end"))
         .when(pl.col("status") == "failed")
         .then(pl.lit("score missing or not finite"))
+        .when(stranger)
+        .then(pl.lit(NOT_A_MEMBER))
         .alias("dropped")
     )
     counts = kept.drop_nulls("dropped")["dropped"].value_counts().sort("dropped")

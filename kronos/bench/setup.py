@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from kronos.embeddings import time_features
 from kronos.linear import linear_factory
 from kronos.machine import processor
+from kronos.panels import NativeLinear
 from kronos.predictor import KronosPredictor
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
@@ -101,7 +102,9 @@ def rates(kernel: str) -> dict[str, float]:
     block = torch.ones(100_000_000)
     read = min(measured(lambda: block.sum()).wall for _ in range(5))
     return {
-        "linear_flops": flops(linear_factory(kernel)(weight)),
+        "linear_flops": flops(
+            NativeLinear(weight) if kernel == "native" else linear_factory(kernel)(weight)
+        ),
         "stock_flops": flops(lambda x: F.linear(x, weight)),
         "read_bytes": block.numel() * 4 / read,
     }

@@ -1,18 +1,38 @@
-"""Two-stage training: tokenizer, then model. ``python -m kronos.training --help``."""
+"""What two-stage training computes: windows, losses, steps, validation.
+
+Nothing here reads files or starts processes; ``python -m engine.train`` does, on Ray Train.
+"""
 
 from __future__ import annotations
 
-from kronos.training.data import TrainingBars, bars_from_frame, read_bars
-from kronos.training.run import TrainingResult, save, train
-from kronos.training.settings import StageSettings, TrainingSettings
+from kronos.training.data import TrainingBars, training_bars
+from kronos.training.evaluate import (
+    evaluate_model,
+    evaluate_tokenizer,
+    training_tables,
+    validation_batches,
+)
+from kronos.training.objectives import ModelObjective, TokenizerObjective, share_codebook
+from kronos.training.sampler import WindowSampler
+from kronos.training.settings import Recipe, WindowRules
+from kronos.training.stage import Stage
+from kronos.training.windows import Batch, Span, Windows
 
 __all__ = [
-    "StageSettings",
+    "Batch",
+    "ModelObjective",
+    "Recipe",
+    "Span",
+    "Stage",
+    "TokenizerObjective",
     "TrainingBars",
-    "TrainingResult",
-    "TrainingSettings",
-    "bars_from_frame",
-    "read_bars",
-    "save",
-    "train",
+    "WindowRules",
+    "WindowSampler",
+    "Windows",
+    "evaluate_model",
+    "evaluate_tokenizer",
+    "share_codebook",
+    "training_bars",
+    "training_tables",
+    "validation_batches",
 ]

@@ -1,93 +1,93 @@
-"""Training bars: per-ticker arrays, cut off at a date before anything is computed."""
+"""Training bars: the arrays of all tickers, one ticker after the other, each in order of time."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from datetime import date
-from pathlib import Path
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-import pandas as pd
 
-from kronos.bars import COLUMNS, PRICE_COLUMNS, bars_to_array
+from kronos.bars import COLUMNS
 from kronos.embeddings import time_features
 
-__all__ = ["TrainingBars", "bars_from_frame", "read_bars"]
+__all__ = ["TrainingBars", "training_bars"]
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingBars:
-    """Bars of all tickers, one ticker after the other, each sorted by date.
+    """Bars as recorded, sorted by (ticker, time).
 
-    values : float64 [N, 6], stamps : int64 [N, 5], dates : datetime64[D] [N]
+    tickers : names, sorted
     ticker : int64 [N], the number of the ticker a bar belongs to
+    times : datetime64[us] [N], the session or the start of the bar
+    values : float64 [N, 6], columns of ``kronos.bars.COLUMNS``
+    factor : float64 [N], adjusted price = price · factor
     """
 
     tickers: tuple[str, ...]
-    values: np.ndarray
-    stamps: np.ndarray
-    dates: np.ndarray
     ticker: np.ndarray
-    dropped: int
+    times: np.ndarray
+    values: np.ndarray
+    factor: np.ndarray
 
-    @property
-    def sessions(self) -> np.ndarray:
-        """All dates, sorted and unique."""
-        return np.unique(self.dates)
+    def __len__(self) -> int:
+        return len(self.times)
+
+    @cached_property
+    def stamps(self) -> np.ndarray:
+        """int64 [N, 5], see :func:`kronos.time_features`."""
+        return time_features(self.times)
+
+    @cached_property
+    def moments(self) -> np.ndarray:
+        """All times at which any ticker has a bar, sorted and unique."""
+        return np.unique(self.times)
 
     def sha256(self) -> str:
-        """Over what training sees: tickers, dates and values."""
+        """Over what training sees: tickers, times, values and factors."""
         digest = hashlib.sha256("\n".join(self.tickers).encode())
-        for array in (self.ticker, self.dates.astype(np.int64), self.values):
+        for array in (self.ticker, self.times.astype(np.int64), self.values, self.factor):
             digest.update(np.ascontiguousarray(array).tobytes())
         return digest.hexdigest()
 
 
-def read_bars(path: Path, until: date) -> TrainingBars:
-    """Read a CSV or parquet file of long bars (pandas needs pyarrow for the latter).
-
-    See :func:`bars_from_frame`.
-    """
-    if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such file")
-    frame = pd.read_csv(path) if path.suffix.lower() == ".csv" else pd.read_parquet(path)
-    return bars_from_frame(frame, until, source=str(path))
-
-
-def bars_from_frame(frame: pd.DataFrame, until: date, *, source: str = "bars") -> TrainingBars:
-    """Long bars up to and including ``until``.
+def training_bars(
+    ticker: Any, times: Any, values: np.ndarray, factor: np.ndarray | None = None
+) -> TrainingBars:
+    """Sort bars by (ticker, time).
 
     Parameters
     ----------
-    frame : date, ticker, open, high, low, close and optionally volume, amount, adj_factor; prices
-        are multiplied by adj_factor; a missing amount is volume · mean(open, high, low, close)
+    ticker : N names
+    times : N dates or moments
+    values : [N, 6], columns of ``kronos.bars.COLUMNS``
+    factor : [N], None where prices are consistently adjusted
 
-    Bars that are not finite, not positive or have high < low are dropped and counted. Raises
-    ValueError for a missing column or when no bar is left.
+    Raises ValueError for no bars, a number that is not finite, a factor that is not positive, and
+    for two bars of a ticker at one time.
     """
-    needed = ("date", "ticker", *PRICE_COLUMNS)
-    if missing := [column for column in needed if column not in frame.columns]:
-        raise ValueError(f"{source}: column {missing[0]} is missing; needed: {', '.join(needed)}")
-    dates = pd.to_datetime(frame["date"]).to_numpy().astype("datetime64[D]")
-    past = dates <= np.datetime64(until, "D")
-    frame, dates = frame.loc[past], dates[past]
-    values = bars_to_array(frame, source)
-    prices = values[:, : len(PRICE_COLUMNS)]
-    if "adj_factor" in frame:
-        prices *= frame["adj_factor"].to_numpy(dtype=np.float64)[:, None]
-    good = np.isfinite(values).all(axis=1) & (prices > 0).all(axis=1)
-    good &= values[:, COLUMNS.index("high")] >= values[:, COLUMNS.index("low")]
-    names, ticker = np.unique(frame["ticker"].to_numpy(dtype=str)[good], return_inverse=True)
-    order = np.lexsort((dates[good], ticker))
-    if not len(order):
-        raise ValueError(f"{source}: no usable bar at or before {until}")
-    values, dates, ticker = values[good][order], dates[good][order], ticker[order]
+    values = np.asarray(values, dtype=np.float64)
+    moments = np.asarray(times).astype("datetime64[us]")
+    factors = np.ones(len(values)) if factor is None else np.asarray(factor, dtype=np.float64)
+    names, number = np.unique(np.asarray(ticker, dtype=str), return_inverse=True)
+    if not len(names):
+        raise ValueError("there are no bars to train on")
+    for name, array in (*zip(COLUMNS, values.T, strict=True), ("adj_factor", factors)):
+        broken = ~np.isfinite(array) | ((array <= 0) & (name == "adj_factor"))
+        if broken.any():
+            at = int(np.argmax(broken))
+            raise ValueError(
+                f"{names[number[at]]} at {moments[at]}: {name} is {array[at]}; training needs "
+                "finite bars and positive factors"
+            )
+    order = np.lexsort((moments, number))
+    number, moments = number[order].astype(np.int64), moments[order]
+    twice = (number[1:] == number[:-1]) & (moments[1:] == moments[:-1])
+    if twice.any():
+        at = int(np.argmax(twice))
+        raise ValueError(f"{names[number[at]]} has two bars at {moments[at]}; keep one")
     return TrainingBars(
-        tuple(str(name) for name in names),
-        values,
-        time_features(dates),
-        dates,
-        ticker.astype(np.int64),
-        int(len(good) - good.sum()),
+        tuple(str(name) for name in names), number, moments, values[order], factors[order]
     )

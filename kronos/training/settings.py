@@ -1,49 +1,53 @@
-"""Everything that decides a training run."""
+"""Everything that decides how a stage trains."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
-__all__ = ["MODEL", "TOKENIZER", "StageSettings", "TrainingSettings"]
+__all__ = ["Conditioning", "Recipe", "WindowRules"]
 
-# kronos-nano: both checkpoints together stay below 4 MB in float32.
-TOKENIZER: dict[str, Any] = {
-    "d_in": 6,
-    "d_model": 64,
-    "n_heads": 4,
-    "ff_dim": 128,
-    "n_enc_layers": 3,
-    "n_dec_layers": 3,
-    "ffn_dropout_p": 0.0,
-    "attn_dropout_p": 0.0,
-    "resid_dropout_p": 0.0,
-    "s1_bits": 8,
-    "s2_bits": 8,
-    "beta": 0.05,
-    "gamma0": 1.0,
-    "gamma": 1.1,
-    "zeta": 0.05,
-    "group_size": 4,
-}
-MODEL: dict[str, Any] = {
-    "s1_bits": 8,
-    "s2_bits": 8,
-    "n_layers": 3,
-    "d_model": 128,
-    "n_heads": 4,
-    "ff_dim": 256,
-    "ffn_dropout_p": 0.2,
-    "attn_dropout_p": 0.0,
-    "resid_dropout_p": 0.2,
-    "token_dropout_p": 0.0,
-    "learn_te": True,
-}
+Conditioning = Literal["teacher", "sampled"]
 
 
 @dataclass(frozen=True)
-class StageSettings:
-    """One stage of training: AdamW under a one-cycle learning rate."""
+class WindowRules:
+    """How windows are cut and normalised.
+
+    length : bars of a window
+    context : (shortest, longest) first part that its statistics come from; drawn once a step
+    clip : normalised bars are clipped to ± this
+    """
+
+    length: int
+    context: tuple[int, int]
+    clip: float = 5.0
+
+    def __post_init__(self) -> None:
+        low, high = self.context
+        if not 2 <= low <= high < self.length:
+            raise ValueError(
+                f"context {low} to {high} must satisfy 2 ≤ shortest ≤ longest < {self.length}, "
+                "the bars of a window"
+            )
+
+    def contexts(self) -> list[int]:
+        """The context lengths that evaluations look at."""
+        low, high = self.context
+        return sorted({low, (low + high) // 2, high})
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One stage: AdamW under a one-cycle learning rate (Smith, 2018).
+
+    steps : optimiser steps
+    batch : windows of a step, over all workers and accumulated parts
+    accumulate : parts of a worker's batch whose gradients are added up before a step
+    pct_start, div_factor : share of the steps that the rate rises, and peak over first rate
+    evaluate_every : steps between looks at the validation windows
+    patience : looks without an improvement after which the stage ends; 0 never ends it early
+    """
 
     steps: int
     batch: int
@@ -53,47 +57,7 @@ class StageSettings:
     betas: tuple[float, float] = (0.9, 0.95)
     pct_start: float = 0.03
     div_factor: float = 10.0
+    accumulate: int = 1
+    epoch_windows: int = 100_000
     evaluate_every: int = 500
-
-
-@dataclass(frozen=True)
-class TrainingSettings:
-    """A two-stage run.
-
-    window : bars of a training window
-    context : (shortest, longest) part of a window that its statistics come from; drawn per batch
-    context_weight : weight of the loss on the next bars inside the context part, relative to 1
-        after it. Inside, the statistics of the window tell something of the bars to come.
-    held_back : sessions at the end that no weight is fitted on
-    gap : sessions left out before them; None is one window
-    sibling : s2 is conditioned on the true s1 ("teacher") or on one sampled from the model
-    dependency_rope : train the dependency layer with rotation, as published models were; False
-        trains it without, as decoding uses it
-    max_context : stated in the model card, read when the checkpoint is loaded
-    """
-
-    tokenizer: dict[str, Any] = field(default_factory=lambda: dict(TOKENIZER))
-    model: dict[str, Any] = field(default_factory=lambda: dict(MODEL))
-    tokenizer_stage: StageSettings = StageSettings(7000, 8, 4e-3, 2.0)
-    model_stage: StageSettings = StageSettings(1600, 16, 2e-3, 3.0, evaluate_every=200)
-    window: int = 160
-    context: tuple[int, int] = (48, 136)
-    context_weight: float = 0.25
-    clip: float = 5.0
-    held_back: int = 252
-    gap: int | None = None
-    validation_windows: int = 512
-    sibling: Literal["teacher", "sampled"] = "teacher"
-    dependency_rope: bool = False
-    max_context: int = 160
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        low, high = self.context
-        if not 2 <= low <= high < self.window:
-            raise ValueError(
-                f"context {self.context} must satisfy 2 ≤ shortest ≤ longest < window {self.window}"
-            )
-        for key in ("s1_bits", "s2_bits"):
-            if self.tokenizer[key] != self.model[key]:
-                raise ValueError(f"{key} of the tokenizer and of the model must agree")
+    patience: int = 0

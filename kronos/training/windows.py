@@ -1,22 +1,25 @@
-"""Random training windows, and the split by date.
+"""Training windows, and the spans of time they are taken from.
 
 A window is ``length`` consecutive bars of one ticker. Its statistics come from its first
-``context`` bars only: the later ones are to be predicted and must not shift them.
+``context`` bars only, and its prices are adjusted as of the last of these: the later bars are to be
+predicted and must not shift what is seen of the earlier ones.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import date
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kronos.bars import normalise
+from kronos.bars import PRICE_COLUMNS, normalise
 from kronos.training.data import TrainingBars
 
-__all__ = ["Batch", "DateSplit", "WindowSampler", "split_dates"]
+__all__ = ["Batch", "Span", "Windows"]
+
+PRICES = len(PRICE_COLUMNS)
+VOLUME = PRICES
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,59 +30,99 @@ class Batch:
     stamp: Tensor
     context: int
 
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def split(self, size: int) -> list[Batch]:
+        """Batches of at most ``size`` windows."""
+        return [
+            Batch(x, stamp, self.context)
+            for x, stamp in zip(self.x.split(size), self.stamp.split(size), strict=True)
+        ]
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(self.x.to(device), self.stamp.to(device), self.context)
+
 
 @dataclass(frozen=True)
-class DateSplit:
-    """First and last session, inclusive, of the two sets. The sessions between belong to none."""
+class Span:
+    """Times from ``first`` to ``last``, both inclusive, datetime64[us]."""
 
-    train: tuple[date, date]
-    held_back: tuple[date, date]
+    first: np.datetime64
+    last: np.datetime64
+
+    def holds(self, times: np.ndarray) -> np.ndarray:
+        return (times >= self.first) & (times <= self.last)
+
+    def __str__(self) -> str:
+        return f"{day_or_time(self.first)} to {day_or_time(self.last)}"
 
 
-def split_dates(sessions: np.ndarray, *, held_back: int, gap: int) -> DateSplit:
-    """Cut sorted ``sessions`` into training, ``gap`` sessions, and ``held_back`` at the end.
+def day_or_time(moment: np.datetime64) -> str:
+    text = str(moment.astype("datetime64[s]"))
+    return text.removesuffix("T00:00:00")
 
-    Raises ValueError when nothing is left to train on.
+
+class Windows:
+    """Windows that end within ``span``.
+
+    Without ``after`` they lie wholly in it. With ``after`` (a time), their first bars may lie
+    before the span, but later than ``after``: then the bars after the context, which are predicted,
+    are those in the span. That lets a short validation span be predicted from full contexts.
+
+    Raises ValueError when not one window fits.
     """
-    if len(sessions) <= held_back + gap or held_back < 1:
-        raise ValueError(
-            f"{len(sessions)} sessions cannot give {held_back} held back after a gap of {gap}"
-        )
-    days = [day.item() for day in sessions]
-    last_train = len(days) - held_back - gap - 1
-    return DateSplit((days[0], days[last_train]), (days[-held_back], days[-1]))
-
-
-class WindowSampler:
-    """Windows that lie wholly between two dates, drawn uniformly over (ticker, start)."""
 
     def __init__(
-        self, bars: TrainingBars, span: tuple[date, date], *, length: int, clip: float
+        self,
+        bars: TrainingBars,
+        span: Span,
+        *,
+        length: int,
+        clip: float,
+        after: np.datetime64 | None = None,
+        name: str = "training",
     ) -> None:
-        self.bars, self.length, self.clip = bars, length, clip
-        first, last = (np.datetime64(day, "D") for day in span)
-        inside = (bars.dates >= first) & (bars.dates <= last)
-        starts = np.arange(max(len(bars.dates) - length + 1, 0))
+        self.bars, self.span, self.length, self.clip = bars, span, length, clip
+        self.after = after
+        starts = np.arange(max(len(bars) - length + 1, 0))
         ends = starts + length - 1
-        # Dates ascend within a ticker, so a window is inside when both its ends are.
+        # Times ascend within a ticker, so a window is inside when both its ends are.
         same = bars.ticker[starts] == bars.ticker[ends]
-        self.starts = starts[same & inside[starts] & inside[ends]]
+        first = bars.times[starts]
+        inside = span.holds(first) if after is None else first > after
+        self.starts = starts[same & inside & span.holds(bars.times[ends])]
         if not len(self.starts):
-            raise ValueError(f"no ticker has {length} bars between {span[0]} and {span[1]}")
+            most = np.bincount(bars.ticker[span.holds(bars.times)], minlength=1).max()
+            raise ValueError(
+                f"no ticker has a {name} window of {length} bars in {span}; the longest history "
+                f"there has {most} bars"
+            )
 
     def __len__(self) -> int:
         return len(self.starts)
 
-    def draw(self, rng: np.random.Generator, count: int, context: int) -> Batch:
-        """``count`` random windows whose first ``context`` bars give the statistics."""
-        return self.take(rng.choice(self.starts, size=count), context)
+    def predicting(self, context: int) -> np.ndarray:
+        """The starts whose bars after ``context`` all lie in the span."""
+        return self.starts[self.bars.times[self.starts + context] >= self.span.first]
 
-    def spread(self, count: int, context: int) -> Batch:
-        """Up to ``count`` windows, evenly spread over all: the same ones at every call."""
-        picked = np.linspace(0, len(self.starts) - 1, min(count, len(self.starts)))
-        return self.take(self.starts[picked.astype(np.int64)], context)
+    def spread(self, count: int, context: int) -> Batch | None:
+        """Up to ``count`` windows, evenly spread over all: the same ones at every call.
+
+        None when at this context no window predicts the span alone.
+        """
+        starts = self.predicting(context)
+        if not len(starts):
+            return None
+        picked = np.linspace(0, len(starts) - 1, min(count, len(starts)))
+        return self.take(starts[picked.astype(np.int64)], context)
 
     def take(self, starts: np.ndarray, context: int) -> Batch:
+        """The windows that begin at rows ``starts`` [B]."""
         rows = starts[:, None] + np.arange(self.length)
-        x, _, _ = normalise(self.bars.values[rows], self.clip, context)
+        values, factor = self.bars.values[rows], self.bars.factor[rows]
+        ratio = factor / factor[:, context - 1 : context]
+        values[..., :PRICES] *= ratio[..., None]
+        values[..., VOLUME] /= ratio
+        x, _, _ = normalise(values, self.clip, context)
         return Batch(torch.from_numpy(x), torch.from_numpy(self.bars.stamps[rows]), context)

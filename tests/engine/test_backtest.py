@@ -259,7 +259,8 @@ def test_every_row_of_a_scores_file_is_accounted_for(judge_scores, calendar):
     assert drops["score of a date outside the data"] == 14
     assert drops["score outside evaluation.start and evaluation.end"] == 14
     kept = pl.read_parquet(folder / "scores.parquet").height
-    assert kept + sum(drops.values()) == broken.height
+    lost = sum(n for reason, n in drops.items() if reason.startswith("score "))
+    assert kept + lost == broken.height
 
 
 def test_scores_that_cannot_be_judged_are_refused_with_the_count(judge_scores):
@@ -418,3 +419,27 @@ def test_a_folder_that_cannot_be_written_is_named(backtest, tmp_path):
     code, _, said = backtest()
     assert code == 2
     assert "cannot be written" in said
+
+
+def test_a_preset_limits_dates_and_tickers_and_checks_the_scores(backtest):
+    code, folder, said = backtest("--config", "micro.yaml", "--data.max_tickers", "6")
+    assert code == 0
+    scores = pl.read_parquet(folder / "scores.parquet")
+    assert scores["ticker"].unique().sort().to_list() == TICKERS[:6]
+    # The bars end on 2019-03-29: a 20-session label of February's last session is mature there.
+    assert scores["asof"].unique().sort().to_list() == [
+        date(2018, 12, 31), date(2019, 1, 31), date(2019, 2, 28),
+    ]  # fmt: skip
+    sanity = read(folder, "metrics.json")["sanity"]
+    assert sanity["passed"]
+    assert sanity["horizons"]["20"]["n_scores"] == 18
+    assert sanity["horizons"]["20"]["highest"] == scores["score"].max()
+    assert "scores, horizon 20" in said
+
+
+def test_scores_that_cannot_be_forecasts_are_warned_of(backtest):
+    code, folder, said = backtest("--model.name", "persistence", "--evaluation.max_dates", "3")
+    assert code == 0
+    assert not read(folder, "metrics.json")["sanity"]["passed"]
+    assert "scores look wrong" in said
+    assert "dispersion: 3 of 3 dates give every ticker one score" in said

@@ -3,6 +3,7 @@ from __future__ import annotations
 import pickle
 from datetime import date, timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -155,3 +156,84 @@ def test_travels_to_another_process_by_name():
 def test_a_calendar_known_for_fewer_years_is_cut_to_them():
     tokyo = TradingCalendar("XTKS")
     assert tokyo.sessions(date(1900, 1, 1), date(1997, 1, 10))[0].year == 1997
+
+
+class TestHours:
+    def test_a_day_a_half_day_and_a_change_of_the_clock_in_utc(self, nyse):
+        hours = nyse.schedule(date(2024, 3, 8), date(2024, 3, 11))
+        shown = hours.select(
+            "date",
+            open=hours["open"].dt.strftime("%d %H:%M"),
+            close=hours["close"].dt.strftime("%d %H:%M"),
+        )
+        assert shown.rows() == [
+            (date(2024, 3, 8), "08 14:30", "08 21:00"),
+            (date(2024, 3, 11), "11 13:30", "11 20:00"),
+        ]
+        assert nyse.schedule(date(2024, 7, 3), date(2024, 7, 4))["close"].dt.strftime(
+            "%d %H:%M"
+        ).to_list() == ["03 17:00"]
+        assert nyse.half_days(date(2024, 7, 1), date(2024, 12, 31)) == [
+            date(2024, 7, 3),
+            date(2024, 11, 29),
+            date(2024, 12, 24),
+        ]
+        assert (nyse.zone, TradingCalendar("24/7").zone) == ("America/New_York", "UTC")
+
+    @pytest.mark.parametrize(
+        ("name", "day", "minutes", "count", "first", "last"),
+        [
+            ("XNYS", date(2024, 7, 2), 5, 78, "2024-07-02T13:30", "2024-07-02T19:55"),
+            ("XNYS", date(2024, 7, 3), 5, 42, "2024-07-03T13:30", "2024-07-03T16:55"),
+            ("XNYS", date(2024, 7, 4), 5, 0, None, None),
+            ("XNYS", date(2024, 7, 2), 60, 7, "2024-07-02T13:30", "2024-07-02T19:30"),
+            ("24/7", date(2024, 7, 6), 15, 96, "2024-07-06T00:00", "2024-07-06T23:45"),
+            (
+                "XHKG",
+                date(2024, 7, 2),
+                30,
+                11,
+                "2024-07-02T01:30",
+                "2024-07-02T07:30",
+            ),  # a midday break
+            (
+                "CMES",
+                date(2024, 7, 2),
+                60,
+                24,
+                "2024-07-01T22:00",
+                "2024-07-02T21:00",
+            ),  # from the evening before
+        ],
+    )
+    def test_bar_starts(self, name, day, minutes, count, first, last):
+        starts = TradingCalendar(name).bar_starts(day, day, minutes)
+        assert len(starts) == count
+        if count:
+            assert (starts[0], starts[-1]) == (np.datetime64(first), np.datetime64(last))
+
+    @pytest.mark.parametrize(
+        ("after", "expected"),
+        [
+            ("2024-07-02T15:00", ["2024-07-02T15:05", "2024-07-02T15:10"]),
+            ("2024-07-03T16:55", ["2024-07-05T13:30", "2024-07-05T13:35"]),
+            ("2024-07-06T12:00", ["2024-07-08T13:30", "2024-07-08T13:35"]),  # a Saturday
+            ("2026-12-31T20:55", ["2027-01-04T14:30", "2027-01-04T14:35"]),  # beyond any data
+        ],
+    )
+    def test_future_bars(self, nyse, after, expected):
+        assert (
+            nyse.future_bars(np.datetime64(after), 2, 5).tolist()
+            == np.array(expected, "datetime64[us]").tolist()
+        )
+
+    def test_many_future_bars_are_the_calendars(self, nyse):
+        ahead = nyse.future_bars(np.datetime64("2024-07-01T13:30"), 1000, 5)
+        whole = nyse.bar_starts(date(2024, 7, 1), date(2024, 9, 1), 5)
+        assert ahead.tolist() == whole[1:1001].tolist()
+        assert len(nyse.future_bars(np.datetime64("2024-07-01T13:30"), 0, 5)) == 0
+
+    @pytest.mark.parametrize("minutes", [0, 1441])
+    def test_no_such_bar(self, nyse, minutes):
+        with pytest.raises(UsageError, match=f"a bar has 1 to 1440 minutes, not {minutes}"):
+            nyse.bar_starts(date(2024, 7, 1), date(2024, 7, 2), minutes)

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 
 from engine.calendar import TradingCalendar
-from engine.decisions import decision_dates, next_rebalance, rebalance_dates
+from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 
 CALENDAR = TradingCalendar("XNYS")
@@ -89,3 +89,18 @@ def test_a_portfolio_is_held_until_the_calendars_next_rebalance():
     assert next_rebalance(date(2018, 11, 15), CALENDAR, "monthly") == date(2018, 11, 30)
     assert next_rebalance(date(2018, 11, 30), CALENDAR, "weekly") == date(2018, 12, 7)
     assert next_rebalance(date(2018, 11, 30), CALENDAR, "daily") == date(2018, 12, 3)
+
+
+@pytest.mark.parametrize(
+    ("at_most", "last", "kept"),
+    [
+        (None, date(2024, 12, 31), slice(None)),
+        (2, date(2024, 12, 31), slice(-2, None)),
+        (2, date(2024, 5, 31), slice(1, 3)),  # 20 sessions after 30 April is 29 May
+        (9, date(2024, 5, 31), slice(None, 3)),
+        (2, date(2024, 2, 1), slice(-2, None)),  # no label is mature: the latest of all
+    ],
+)
+def test_the_latest_dates_are_those_with_mature_labels(calendar, at_most, last, kept):
+    dates = calendar.rebalances(date(2024, 2, 1), date(2024, 6, 30), "monthly")
+    assert latest_dates(dates, at_most, calendar, last=last, horizon=20) == dates[kept]

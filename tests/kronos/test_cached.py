@@ -11,12 +11,11 @@ from kronos_golden import Golden, relative_error
 from kronos_oracle import BOUNDARY, Draw, boundary_distance, first_difference
 
 from kronos import Kronos
-from kronos.bars_decoder import FastBarsDecoder
 from kronos.cache import CacheSlice
 from kronos.decoder import Decoder
-from kronos.fast import FastDecoder
 from kronos.generation import decode_tokens, generate_cached, generate_tokens
 from kronos.kernels import KERNELS, fault
+from kronos.profiles import fast_bars_decoder, fast_decoder
 from kronos.sampling import GlobalNoise, Sampling, SeededNoise, path_uniforms
 
 usable = [kernel for kernel in KERNELS if fault(kernel) is None]
@@ -32,7 +31,7 @@ SAMPLINGS = {
 def decoder_of(model: Kronos, kind: str, max_context: int, **kw: Any) -> Decoder:
     if kind == "exact":
         return Decoder(model, **kw)
-    return FastDecoder(model, kernel=kind, max_context=max_context, **kw)
+    return fast_decoder(model, kernel=kind, max_context=max_context, **kw)
 
 
 def random_model(rng: np.random.Generator) -> Kronos:
@@ -148,11 +147,21 @@ def test_bars_of_tokens(golden: Golden, kernel: str) -> None:
     tokenizer, s1, s2 = golden.tokenizer(), golden.tensor("s1"), golden.tensor("s2")
     for steps in (1, 13, 40):
         want = decode_tokens(tokenizer, (s1, s2), steps=steps, max_context=40)
-        fast = FastBarsDecoder(tokenizer, kernel=kernel, max_context=40)
-        before = 40 - steps
-        memory = fast.context(s1[:, :before], s2[:, :before])
-        got = fast.tails(s1[:, before:], s2[:, before:], memory, torch.arange(4))
-        assert relative_error(got, want) < 1e-5
+        fast = fast_bars_decoder(tokenizer, kernel=kernel, max_context=40)
+        assert relative_error(fast.bars(s1, s2, torch.arange(4), steps), want) < 1e-5
+
+
+@pytest.mark.parametrize("kernel", usable)
+@torch.inference_mode()
+def test_bars_of_paths_that_share_a_context(golden: Golden, kernel: str) -> None:
+    tokenizer, rng = golden.tokenizer(), torch.Generator().manual_seed(0)
+    windows = torch.tensor([0] * 20 + [1] * 17 + [3])
+    s1, s2 = golden.tensor("s1")[windows], golden.tensor("s2")[windows]
+    for ids in (s1, s2):
+        ids[:, -9:] = torch.randint(0, 8, (len(windows), 9), generator=rng)
+    want = decode_tokens(tokenizer, (s1, s2), steps=9, max_context=40)
+    fast = fast_bars_decoder(tokenizer, kernel=kernel, max_context=40)
+    assert relative_error(fast.bars(s1, s2, windows, 9), want) < 1e-5
 
 
 @pytest.mark.parametrize("sampling", [Sampling(), Sampling(T=0.7, top_k=3)])

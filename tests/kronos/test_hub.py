@@ -5,19 +5,17 @@ The client reads its settings when it is imported, so every case runs in a proce
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 from kronos_golden import DATA
+from kronos_hub import StandInHub, serve_hub
 
 from kronos.hub import reachable
 
@@ -28,55 +26,10 @@ REPOS = {
 }
 
 
-class Hub(BaseHTTPRequestHandler):
-    """Files of REPOS as the Hub's ``resolve`` route answers; anything else is not found."""
-
-    requests: list[str]
-
-    def do_HEAD(self) -> None:
-        self.answer(body=False)
-
-    def do_GET(self) -> None:
-        self.answer(body=True)
-
-    def answer(self, *, body: bool) -> None:
-        type(self).requests.append(f"{self.command} {self.path}")
-        parts = self.path.strip("/").split("/")
-        repo, file = "/".join(parts[:2]), parts[-1]
-        path = REPOS.get(repo, Path("nowhere")) / file
-        if len(parts) != 5 or parts[2] != "resolve" or parts[3] not in ("main", COMMIT):
-            self.fail("RepoNotFound" if repo not in REPOS else "RevisionNotFound")
-        elif not path.is_file():
-            self.fail("EntryNotFound")
-        else:
-            content = path.read_bytes()
-            self.send_response(200)
-            self.send_header("X-Repo-Commit", COMMIT)
-            self.send_header("ETag", f'"{hashlib.sha256(content).hexdigest()}"')
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            if body:
-                self.wfile.write(content)
-
-    def fail(self, code: str) -> None:
-        self.send_response(404)
-        self.send_header("X-Error-Code", code)
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: object) -> None:
-        pass
-
-
 @pytest.fixture
-def hub() -> Iterator[tuple[str, list[str]]]:
-    """(endpoint, requests seen so far)"""
-    handler = type("Recorder", (Hub,), {"requests": []})
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}", handler.requests
-    server.shutdown()
-    server.server_close()
+def hub() -> Iterator[StandInHub]:
+    with serve_hub(StandInHub(REPOS, {"main": COMMIT, COMMIT: COMMIT})) as served:
+        yield served
 
 
 PROGRAM = """
@@ -113,8 +66,8 @@ def ask(cache: Path, *names: tuple[str, str | None], **environment: str) -> list
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_download_cache_and_pins(hub: tuple[str, list[str]], tmp_path: Path) -> None:
-    endpoint, requests = hub
+def test_download_cache_and_pins(hub: StandInHub, tmp_path: Path) -> None:
+    endpoint, requests = hub.endpoint, hub.requests
     pinned, latest, cached, no_revision, unknown = ask(
         tmp_path,
         (SMALL, COMMIT),
@@ -154,11 +107,11 @@ def test_without_network_it_says_how_to_get_it(tmp_path: Path) -> None:
     assert "\n" not in answer["error"]
 
 
-def test_reachable(hub: tuple[str, list[str]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_reachable(hub: StandInHub, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
-    assert reachable(hub[0])  # "not found" is an answer
+    assert reachable(hub.endpoint)  # "not found" is an answer
     started = time.perf_counter()
     assert not reachable(CLOSED)
     assert not reachable("http://hub.invalid")

@@ -12,9 +12,13 @@ import pytest
 import torch
 from kronos_golden import Golden
 
-from kronos import KronosPredictor, compilation, kernels
+from kronos import Kronos, KronosPredictor, KronosTokenizer, compilation, kernels
 from kronos.bench import compiling, table
+from kronos.cache import CacheSlice
 from kronos.native import load_library
+from kronos.native_decoder import NativeDecoder
+from kronos.native_tokenizer import NativeEncoder
+from kronos.profiles import fast_decoder, fast_encoder
 
 
 @pytest.fixture(autouse=True)
@@ -70,11 +74,69 @@ def test_without_a_compiler_the_kernel_is_absent(
         assert kernels.native_fault() == "there is no C compiler (cc)"
         with pytest.raises(ValueError, match="no C compiler"):
             KronosPredictor(
-                learned.model(), learned.tokenizer(), "cpu", profile="fast", kernel="stock+native"
+                learned.model(), learned.tokenizer(), "cpu", profile="fast", kernel="native"
             )
     finally:
         load_library.cache_clear()
         kernels.native_fault.cache_clear()
+
+
+@pytest.mark.skipif(kernels.native_fault() is not None, reason="no compiled kernel here")
+class TestNative:
+    @pytest.mark.parametrize(("d_model", "heads"), [(64, 2), (208, 4), (96, 6)])
+    @torch.inference_mode()
+    def test_bits_depend_on_the_row_alone(self, d_model: int, heads: int) -> None:
+        """Whatever the number of rows, of threads, or of positions prefilled together."""
+        torch.manual_seed(1)
+        model = Kronos(5, 5, 2, d_model, heads, 2 * d_model, 0, 0, 0, 0, True).eval()
+        s1, s2 = torch.randint(0, 32, (2, 40, 45))
+        stamp = torch.randint(0, 7, (40, 45, 5))
+        decoder = NativeDecoder(model, max_context=45)
+
+        def logits(rows: slice) -> torch.Tensor:
+            part = s1[rows], s2[rows], stamp[rows]
+            cache = decoder.new_cache(len(part[0]), 45)
+            target = CacheSlice(cache, 0, len(part[0]))
+            decoder.prefill(*(ids[:, :44] for ids in part), target)
+            hidden = decoder.step(*(ids[:, 44] for ids in part), cache, 44)
+            return decoder.s2_logits(hidden, part[0][:, 44], cache, 45)
+
+        whole = logits(slice(None))
+        assert torch.equal(logits(slice(7, 8))[0], whole[7])
+        for threads in (2, 3):
+            torch.set_num_threads(threads)
+            assert torch.equal(logits(slice(None)), whole)
+            assert torch.equal(logits(slice(5, 10)), whole[5:10])
+            assert torch.equal(logits(slice(7, 8))[0], whole[7])
+
+    @torch.inference_mode()
+    def test_encoding_gives_the_tokens_of_the_tokenizer(self) -> None:
+        torch.manual_seed(2)
+        tokenizer = KronosTokenizer(
+            6, 64, 2, 128, 4, 4, 0, 0, 0, 10, 10, 0.05, 1.0, 1.1, 0.05, 4
+        ).eval()
+        encoder, x = NativeEncoder(tokenizer, positions=50), torch.randn(70, 50, 6)
+        want = tokenizer.encode(x, half=True)
+        assert all(map(torch.equal, encoder(x), want))
+        # A bias that puts one bit of one bar within rounding of zero: the tokenizer decides.
+        tokenizer.quant_embed.bias[3] -= tokenizer._encode(x)[40, 30, 3]
+        want = tokenizer.encode(x, half=True)
+        assert all(map(torch.equal, encoder(x), want))
+        assert encoder.recomputed >= 1
+        assert all(
+            map(
+                torch.equal,
+                encoder(x.repeat(1, 2, 1)),
+                tokenizer.encode(x.repeat(1, 2, 1), half=True),
+            )
+        )
+
+    def test_widths_that_are_no_whole_vectors_take_torch(self) -> None:
+        model = Kronos(5, 5, 1, 24, 2, 48, 0, 0, 0, 0, True).eval()
+        assert not isinstance(fast_decoder(model, kernel="native", max_context=9), NativeDecoder)
+        tokenizer = KronosTokenizer(6, 24, 2, 48, 2, 2, 0, 0, 0, 5, 5, 0.05, 1.0, 1.1, 0.05, 5)
+        assert fast_encoder(tokenizer, kernel="native", max_context=9) is None
+        KronosPredictor(model, tokenizer, "cpu", profile="fast", kernel="native")
 
 
 def outcome(**change: Any) -> dict[str, Any]:

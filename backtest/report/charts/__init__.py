@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..data import ReportData
 from .chart import Chart
+from .stability import capacity, cost_curve, decay, starts
 from .summary import baselines, quantiles, rank_ic_by_horizon, regimes
 from .time import churn, equity, net_excess, rank_ic
 
@@ -19,6 +20,10 @@ def build_charts(data: ReportData) -> dict[str, Chart]:
         "quantiles": quantiles(data),
         "churn": churn(data),
         "net_excess": net_excess(data),
+        "cost_curve": cost_curve(data),
+        "capacity": capacity(data),
+        "decay": decay(data),
+        "starts": starts(data),
         "regimes": regimes(data),
         "baselines": baselines(data),
         "training_rank_ic_by_horizon": rank_ic_by_horizon(data, in_training=True),

@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from datetime import date
-from typing import Protocol
+from datetime import UTC, date, datetime, timedelta
+from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-__all__ = ["Source", "SourceData", "within"]
+__all__ = ["ACTIONS", "MEMBERS", "BatchSource", "Source", "SourceData", "within"]
+
+ACTIONS = pl.Schema(
+    {
+        "ticker": pl.String,
+        "date": pl.Date,
+        "kind": pl.String,
+        "value": pl.Float64,
+        "in_prices": pl.Boolean,
+    }
+)
+"""Splits and dividends. `date` is the first session that trades without the dividend or with the
+new shares; `value` is new shares per old share (kind "split") or money per share (kind
+"dividend"); `in_prices`: the recorded prices before `date` are adjusted for it already."""
+
+MEMBERS = pl.Schema({"ticker": pl.String, "from": pl.Date, "to": pl.Date})
+"""When a ticker belongs to the universe: `from` to `to`, both inclusive; null `to`: still."""
 
 
 @dataclass(frozen=True)
@@ -19,13 +35,23 @@ class SourceData:
     Attributes
     ----------
     bars
-        The columns of `contract.BARS` and `source` (the file a row comes from); any order.
+        The columns of `contract.BARS` (intraday: `contract.INTRADAY`) and `source` (the file a
+        row comes from); any order.
     series
         Indices by name, as bars of the same columns. A series is never a candidate.
+    actions
+        The columns of `ACTIONS`; empty where the source knows of none.
+    members
+        The columns of `MEMBERS`; empty: every ticker is a candidate whenever it has a bar.
+    quarantine
+        The columns of `rules.QUARANTINE`: rows that an earlier import left out.
     """
 
     bars: pl.DataFrame
     series: dict[str, pl.DataFrame] = field(default_factory=dict)
+    actions: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=ACTIONS))
+    members: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=MEMBERS))
+    quarantine: pl.DataFrame | None = None
 
 
 class Source(Protocol):
@@ -34,9 +60,8 @@ class Source(Protocol):
     name: str
     """What messages call it: a file, a folder, or the source's own name."""
 
-    def load(
+    def fetch(
         self,
-        *,
         tickers: Collection[str] | None = None,
         start: date | None = None,
         end: date | None = None,
@@ -56,6 +81,15 @@ class Source(Protocol):
         ...
 
 
+@runtime_checkable
+class BatchSource(Protocol):
+    """A source that can hand over more rows than memory holds, part by part."""
+
+    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
+        """All its bars, at most about `rows` at a time; columns as in `SourceData.bars`."""
+        ...
+
+
 def within(
     rows: pl.LazyFrame,
     *,
@@ -63,12 +97,24 @@ def within(
     start: date | None,
     end: date | None,
 ) -> pl.LazyFrame:
-    """The rows a request asks for, and those whose ticker or date is null."""
+    """The rows a request asks for, and those whose ticker or date is null.
+
+    Of intraday rows (column `ts`) the neighbouring days stay too: which session a bar belongs to
+    is settled by the exchange's calendar, later.
+    """
     if tickers is not None:
         wanted = pl.col("ticker").is_in(sorted(tickers))
         rows = rows.filter(wanted | pl.col("ticker").is_null())
+    intraday = "ts" in rows.collect_schema()
+    time = pl.col("ts" if intraday else "date")
     if start is not None:
-        rows = rows.filter((pl.col("date") >= start) | pl.col("date").is_null())
+        first = _midnight(start - timedelta(days=1)) if intraday else start
+        rows = rows.filter((time >= first) | time.is_null())
     if end is not None:
-        rows = rows.filter((pl.col("date") <= end) | pl.col("date").is_null())
+        last = _midnight(end + timedelta(days=2)) if intraday else end
+        rows = rows.filter((time <= last) | time.is_null())
     return rows
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC)

@@ -38,9 +38,8 @@ class EmbeddedSource:
 
     name = "embedded"
 
-    def load(
+    def fetch(
         self,
-        *,
         tickers: Collection[str] | None = None,
         start: date | None = None,
         end: date | None = None,

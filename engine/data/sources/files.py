@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Literal
@@ -11,9 +11,10 @@ import polars as pl
 
 from engine.data.contract import conform
 from engine.data.sources.base import SourceData, within
+from engine.data.sources.layouts import rename_columns
 from engine.errors import UsageError
 
-__all__ = ["FileSource"]
+__all__ = ["FileSource", "file_kind"]
 
 Kind = Literal["parquet", "csv"]
 _SUFFIXES = {"parquet": (".parquet", ".pq"), "csv": (".csv", ".csv.gz")}
@@ -23,6 +24,8 @@ class FileSource:
     """One file, or the files of one kind directly inside a folder.
 
     A file without a `ticker` column holds the bars of the ticker that its name gives (AAPL.csv).
+    Vendors' column names are recognised (`layouts`); `columns` (`data.columns`) names others, and
+    `zone` is of times that are written without one.
 
     Raises
     ------
@@ -30,21 +33,29 @@ class FileSource:
         The path does not exist, or the folder holds no such file.
     """
 
-    def __init__(self, path: Path | str, kind: Kind) -> None:
+    def __init__(
+        self,
+        path: Path | str,
+        kind: Kind,
+        *,
+        zone: str = "UTC",
+        columns: Mapping[str, str] | None = None,
+    ) -> None:
         self.name = str(path)
         self._kind = kind
+        self._zone = zone
+        self._columns = columns
         self._files = _files(Path(path), kind)
 
-    def load(
+    def fetch(
         self,
-        *,
         tickers: Collection[str] | None = None,
         start: date | None = None,
         end: date | None = None,
     ) -> SourceData:
         """Rows of every file; of a Parquet file only what `tickers`, `start` and `end` ask for."""
         frames = [within(rows, tickers=tickers, start=start, end=end) for rows in self._scan()]
-        return SourceData(bars=self._collect(pl.concat(frames)))
+        return SourceData(bars=self._collect(_together(frames, self.name)))
 
     def tickers(self) -> list[str]:
         """Every ticker of the files, sorted."""
@@ -59,11 +70,45 @@ class FileSource:
         ).row(0)
         return None if first is None else (first, last)
 
+    def batches(
+        self,
+        rows: int,
+        tickers: Collection[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> Iterator[pl.DataFrame]:
+        """What `fetch` gives, file after file, in parts of at most about `rows` rows."""
+        frames = [within(scan, tickers=tickers, start=start, end=end) for scan in self._scan()]
+        _together(frames, self.name)
+        held: list[pl.DataFrame] = []
+        count = 0
+        for frame in frames:
+            for part in self._parts(frame, rows):
+                held.append(part)
+                count += part.height
+                if count >= rows:
+                    yield pl.concat(held)
+                    held, count = [], 0
+        if held:
+            yield pl.concat(held)
+
+    def _parts(self, frame: pl.LazyFrame, rows: int) -> Iterator[pl.DataFrame]:
+        try:
+            yield from frame.collect_batches(chunk_size=rows, maintain_order=True)
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UsageError(f"{self.name}: {_unreadable(self._kind, error)}") from error
+
     def _scan(self) -> list[pl.LazyFrame]:
         return [
-            conform(_open(file, self._kind), source=str(file), ticker=_stem(file))
+            conform(self._named(file), source=str(file), ticker=_stem(file), zone=self._zone)
             for file in self._files
         ]
+
+    def _named(self, file: Path) -> pl.LazyFrame:
+        try:
+            return rename_columns(_open(file, self._kind), self._columns, source=str(file))
+        except (pl.exceptions.PolarsError, OSError) as error:
+            raise UsageError(f"{file}: {_unreadable(self._kind, error)}") from error
 
     def _collect(self, rows: pl.LazyFrame) -> pl.DataFrame:
         try:
@@ -72,20 +117,39 @@ class FileSource:
             raise UsageError(f"{self.name}: {_unreadable(self._kind, error)}") from error
 
 
+def file_kind(path: Path) -> Kind:
+    """What a file or a folder's files are, by their names; Parquet where a folder has both."""
+    if path.is_dir():
+        return "parquet" if _inside(path, _SUFFIXES["parquet"]) else "csv"
+    return "parquet" if path.name.lower().endswith(_SUFFIXES["parquet"]) else "csv"
+
+
+def _together(frames: list[pl.LazyFrame], name: str) -> pl.LazyFrame:
+    if len({"ts" in frame.collect_schema() for frame in frames}) > 1:
+        raise UsageError(f"{name}: some files hold daily bars and some intraday (column `ts`)")
+    return pl.concat(frames)
+
+
 def _files(path: Path, kind: Kind) -> list[Path]:
     suffixes = _SUFFIXES[kind]
     if path.is_file():
         return [path]
     if not path.is_dir():
         raise UsageError(f"data.path: no such file or folder: {path}")
-    found = sorted(
-        file
-        for file in path.iterdir()
-        if file.is_file() and file.name.lower().endswith(suffixes) and file.name[0] not in "._"
-    )
+    found = _inside(path, suffixes)
+    if not found and kind == "csv":
+        found = _inside(path, (".txt",))  # Stooq's bulk files
     if not found:
         raise UsageError(f"data.path: the folder {path} holds no {' or '.join(suffixes)} file")
     return found
+
+
+def _inside(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
+    return sorted(
+        file
+        for file in folder.iterdir()
+        if file.is_file() and file.name.lower().endswith(suffixes) and file.name[0] not in "._"
+    )
 
 
 def _open(file: Path, kind: Kind) -> pl.LazyFrame:

@@ -39,6 +39,6 @@ def test_labels(market):
 def test_the_benchmark_reports_time_and_memory():
     arguments = ["--names", "20", "--dates", "300", "--pandas-names", "10", "--without-statistics"]
     result = run(arguments)
-    assert [len(row) for row in result.rows] == [3] * 5
+    assert [len(row) for row in result.rows] == [4] * 5
     assert all(row[1] > 0 for row in result.rows)
-    assert result.rows[2][2] > 0
+    assert result.rows[2][3] > 0

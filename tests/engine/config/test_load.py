@@ -97,7 +97,7 @@ def test_text_is_read_by_the_type_of_its_setting(flag, text, read, value):
         (["--evaluation.start", "2018-13-01"], "evaluation.start: Input should be a valid date"),
         (["--evaluation.start", "2019-01-01", "--evaluation.end", "2018-01-01"], "evaluation.start 2019-01-01 is after evaluation.end 2018-01-01"),
         (["--data.source", "parquet"], "data.path is required with data.source parquet"),
-        (["--data.source", "excel"], "data.source: Input should be 'embedded', 'parquet' or 'csv' (given 'excel', flag)"),
+        (["--data.source", "excel"], "data.source: Input should be 'embedded', 'parquet', 'csv', 'duckdb', 'yfinance', 'alpaca' or 'simulated' (given 'excel', flag)"),
         (["--costs.round_trip_bps", "-1"], "costs.round_trip_bps: Input should be greater than or equal to 0"),
         (["--costs.aum", "nan"], "costs.aum: Input should be"),
         (["--run.name", "../x"], "run.name: must be a plain folder name"),

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from engine.calendar import TradingCalendar
+from engine.config.settings import ColumnSettings
 
 DATA = Path(__file__).parents[2] / "data" / "bars"
 
@@ -29,11 +30,27 @@ def request_of() -> Callable[..., SimpleNamespace]:
 
     def build(source: str = "embedded", path: Path | str | None = None, **given) -> SimpleNamespace:
         empty = dict.fromkeys(
-            ["store", "universe", "benchmark", "volatility_index", "start", "end"]
+            [
+                "store",
+                "universe",
+                "benchmark",
+                "volatility_index",
+                "start",
+                "end",
+                "bar",
+                "timezone",
+            ]
         )
         path = None if path is None else Path(path)
         return SimpleNamespace(
-            **{**empty, "calendar": "XNYS", "source": source, "path": path} | given
+            **{
+                **empty,
+                "calendar": "XNYS",
+                "source": source,
+                "path": path,
+                "columns": ColumnSettings(**given.pop("columns", {})),
+            }
+            | given
         )
 
     return build

@@ -1,11 +1,11 @@
 from __future__ import annotations
 
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 
 import polars as pl
 import pytest
 
-from engine.data.contract import BARS, complete, conform
+from engine.data.contract import BARS, INTRADAY, complete, conform
 from engine.errors import UsageError
 
 DAY = date(2018, 1, 2)
@@ -101,8 +101,8 @@ def test_numeric_tickers_are_text():
         (good(date=20180102), "f: column `date` is int32; use dates or YYYY-MM-DD text"),
         (good(ticker=1.5), "f: column `ticker` is float64, not text"),
         (
-            good(ts=datetime(2018, 1, 2, 9, 30)).drop("date"),
-            "f: has intraday bars (column `ts`); only daily bars are read",
+            good(ts=20180102).drop("date"),
+            "f: column `ts` is int32; use times or text as 2024-03-01T09:30:00-05:00",
         ),
     ],
 )
@@ -127,3 +127,34 @@ def test_complete_fills_volume_and_amount(volume, amount, expected, missing):
     filled, count = complete(conform(given.lazy(), source="f").collect())
     assert filled.select("volume", "amount").row(0) == expected
     assert count == missing
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2024-03-01 09:30:00", datetime(2024, 3, 1, 14, 30)),  # the exchange's zone
+        ("2024-07-01T09:30", datetime(2024, 7, 1, 13, 30)),
+        ("2024-03-01T14:30:00Z", datetime(2024, 3, 1, 14, 30)),
+        ("2024-03-01T14:30:00.250+05:30", datetime(2024, 3, 1, 9, 0, 0, 250_000)),
+        ("2024-03-01 09:30:00-0500", datetime(2024, 3, 1, 14, 30)),
+        ("2024-11-03 01:30:00", datetime(2024, 11, 3, 5, 30)),  # shown twice: the first
+        ("2024-03-10 02:30:00", None),  # skipped by the clock
+        ("2024-03-01", None),
+        ("09:30", None),
+        (datetime(2024, 3, 1, 9, 30), datetime(2024, 3, 1, 14, 30)),
+        (datetime(2024, 3, 1, 9, 30, tzinfo=UTC), datetime(2024, 3, 1, 9, 30)),
+        (None, None),
+    ],
+)
+def test_intraday_times_become_utc(value, expected):
+    frame = good(ts=pl.lit(value)).drop("date")
+    result = conform(frame.lazy(), source="f", zone="America/New_York").collect()
+    assert result.drop("source").schema == INTRADAY
+    assert result["ts"].item() == (expected and expected.replace(tzinfo=UTC))
+
+
+def test_the_day_of_an_intraday_bar_is_that_of_its_zone():
+    frame = good(ts=datetime(2024, 3, 2, 1, tzinfo=UTC)).drop("date")
+    assert conform(frame.lazy(), source="f", zone="America/New_York").collect()[
+        "date"
+    ].item() == date(2024, 3, 1)

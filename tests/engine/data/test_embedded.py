@@ -84,7 +84,7 @@ def test_the_benchmark_is_an_index_and_no_candidate(market):
 
 
 def test_every_index_is_offered(source, request_of):
-    series = source.load().series
+    series = source.fetch().series
     assert list(series) == ["NASDAQ", "SP500", "VIX"]
     market = load_market(request_of(benchmark="SP500", volatility_index="VIX"))
     assert market.volatility_index.columns == ["date", "close"]

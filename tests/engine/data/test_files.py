@@ -17,7 +17,7 @@ def parquet(tmp_path, rows_of):
 
 
 def test_reads_a_parquet_file(parquet, rows_of):
-    bars = FileSource(parquet, "parquet").load().bars
+    bars = FileSource(parquet, "parquet").fetch().bars
     assert bars.select("ticker", "date", "open", "high", "low", "close", "volume").equals(
         rows_of("A", "B", "C", sessions=6)
     )
@@ -27,7 +27,7 @@ def test_reads_a_parquet_file(parquet, rows_of):
 def test_reads_only_what_is_asked_for(parquet):
     source = FileSource(parquet, "parquet")
     day = date(2018, 1, 3)
-    bars = source.load(tickers=["A", "C", "Z"], start=day, end=date(2018, 1, 4)).bars
+    bars = source.fetch(tickers=["A", "C", "Z"], start=day, end=date(2018, 1, 4)).bars
     assert bars["ticker"].unique().sort().to_list() == ["A", "C"]
     assert bars["date"].unique().sort().to_list() == [day, date(2018, 1, 4)]
 
@@ -38,9 +38,9 @@ def test_rows_that_cannot_be_placed_are_never_filtered_away(tmp_path, rows_of):
     nameless = broken.head(1).with_columns(ticker=pl.lit(None, pl.String))
     undated = broken.head(1).with_columns(date=pl.lit("yesterday"))
     pl.concat([broken, nameless, undated]).write_csv(path)
-    bars = FileSource(path, "csv").load(tickers=["A"], start=date(2018, 1, 4)).bars
+    bars = FileSource(path, "csv").fetch(tickers=["A"], start=date(2018, 1, 4)).bars
     assert bars.filter(pl.col("date").is_null() | pl.col("ticker").is_null()).height == 1
-    bars = FileSource(path, "csv").load(tickers=["A"]).bars
+    bars = FileSource(path, "csv").fetch(tickers=["A"]).bars
     assert bars.height == 5
 
 
@@ -53,7 +53,7 @@ def test_knows_tickers_and_span_without_loading(parquet):
 def test_a_folder_names_tickers_by_file_and_tolerates_other_columns(data_folder):
     folder = data_folder / "folder"
     source = open_source("csv", folder)
-    bars = source.load().bars.sort("ticker", "date")
+    bars = source.fetch().bars.sort("ticker", "date")
     assert bars.select("ticker", "close", "volume").rows() == [
         ("AAA", 10.5, 1000.0),
         ("AAA", 10.9, 1100.0),
@@ -72,7 +72,7 @@ def test_a_folder_of_parquet_files_of_different_widths(tmp_path, rows_of):
     rows_of("B").cast({"volume": pl.Int64}).drop("volume").write_parquet(tmp_path / "b.parquet")
     (tmp_path / "notes.txt").write_text("not bars")
     (tmp_path / "._a.parquet").write_text("left by another system")
-    bars = FileSource(tmp_path, "parquet").load().bars
+    bars = FileSource(tmp_path, "parquet").fetch().bars
     assert bars.height == 6
     assert bars["close"].dtype == pl.Float64
 
@@ -94,7 +94,7 @@ def test_compressed_csv(tmp_path, rows_of):
 def test_a_path_with_glob_characters_is_one_path(tmp_path, rows_of):
     path = tmp_path / "bars[1].parquet"
     rows_of("A").write_parquet(path)
-    assert FileSource(path, "parquet").load().bars.height == 3
+    assert FileSource(path, "parquet").fetch().bars.height == 3
 
 
 @pytest.mark.parametrize(
@@ -112,14 +112,8 @@ def test_a_path_with_glob_characters_is_one_path(tmp_path, rows_of):
         (
             "csv",
             "wide.csv",
-            "ticker,date,open,high,low,Close\n",
-            "{path}: column `close` is missing; rename `Close` to `close`",
-        ),
-        (
-            "csv",
-            "a.csv",
-            "ticker,ts,open,high,low,close\n",
-            "{path}: has intraday bars (column `ts`); only daily bars are read",
+            "ticker,date,open,high,low,Closes\n",
+            "{path}: column `close` is missing; rename `Closes` to `close`",
         ),
     ],
 )
@@ -132,7 +126,7 @@ def test_malformed_paths_and_files(tmp_path, kind, name, content, message):
     elif content is not None:
         path.write_text(content)
     with pytest.raises(UsageError) as caught:
-        FileSource(path, kind).load()
+        FileSource(path, kind).fetch()
     assert str(caught.value) == message.format(path=path)
 
 
@@ -141,7 +135,7 @@ def test_what_is_no_parquet_file_is_named_in_one_line(tmp_path, content):
     path = tmp_path / "bars.parquet"
     path.write_bytes(content)
     with pytest.raises(UsageError, match=r"bars\.parquet: ") as caught:
-        FileSource(path, "parquet").load()
+        FileSource(path, "parquet").fetch()
     assert "\n" not in str(caught.value)
 
 
@@ -152,7 +146,7 @@ def test_a_parquet_file_with_a_damaged_middle(tmp_path, rows_of):
     content[4:200] = bytes(196)
     path.write_bytes(content)
     with pytest.raises(UsageError, match="cannot be read as parquet") as caught:
-        FileSource(path, "parquet").load()
+        FileSource(path, "parquet").fetch()
     assert "\n" not in str(caught.value)
 
 
@@ -160,7 +154,10 @@ def test_a_parquet_file_with_a_damaged_middle(tmp_path, rows_of):
     ("kind", "message"),
     [
         ("parquet", "data.path is required with data.source parquet"),
-        ("excel", "data.source: unknown source 'excel'; use embedded, parquet or csv"),
+        (
+            "excel",
+            "data.source: unknown source 'excel'; use embedded, parquet, csv, duckdb, yfinance, alpaca or simulated",
+        ),
     ],
 )
 def test_unknown_sources(kind, message):

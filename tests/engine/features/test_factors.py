@@ -8,6 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+import engine.features.factors
 from engine.errors import UsageError
 from engine.features import FACTORS, compute_features, market_features
 from engine.features.market_index import equal_weight_index
@@ -243,3 +244,10 @@ def test_an_unknown_factor_names_the_nearest(market):
 def test_no_bars(market):
     none = market.bars.filter(pl.col("date") < date(1990, 1, 1))
     assert compute_features(none, NAMES).height == 0
+
+
+@pytest.mark.parametrize("block", [1, 2])
+def test_blocks_of_tickers_change_nothing(market, monkeypatch, block):
+    whole = market_features(market, NAMES)
+    monkeypatch.setattr(engine.features.factors, "_TICKERS_AT_A_TIME", block)
+    assert_frame_equal(whole, market_features(market, NAMES), check_exact=True)

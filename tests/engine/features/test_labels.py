@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+import engine.features.labels
 from engine.calendar import TradingCalendar
 from engine.errors import UsageError
 from engine.features import compute_labels
@@ -231,3 +233,13 @@ def test_bad_requests(random_market, asofs, horizons, error, message):
     with pytest.raises(error) as caught:
         compute_labels(random_market, asofs, horizons)
     assert str(caught.value) == message
+
+
+@pytest.mark.parametrize("benchmark", [True, False])
+def test_labelling_dates_a_few_at_a_time_changes_nothing(random_market, monkeypatch, benchmark):
+    market = random_market if benchmark else replace(random_market, benchmark=None)
+    asofs = market.bars["date"].unique().sort().to_list()[::3]
+    whole = compute_labels(market, asofs, [5, 20])
+    assert whole.height > 800
+    monkeypatch.setattr(engine.features.labels, "_ASOFS_AT_A_TIME", 7)
+    assert_frame_equal(whole, compute_labels(market, asofs, [5, 20]), check_exact=True)

@@ -124,6 +124,27 @@ def test_hash_changes_with_anything_the_model_sees(bars, calendar):
     assert not set(longer.windows["hash"]) & set(base.windows["hash"])
 
 
+def test_a_split_elsewhere_leaves_the_windows_bits_alone(bars, calendar):
+    """Also where the window has a split of its own, whose ratio must not change in the last bit."""
+    asof = date(2020, 6, 30)
+
+    def adjusted(later: float) -> pl.DataFrame:
+        own = pl.when(pl.col("date") < date(2020, 6, 10)).then(0.3).otherwise(1.0)
+        after = pl.when(pl.col("date") < date(2020, 9, 1)).then(later).otherwise(1.0)
+        before = pl.when(pl.col("date") < date(2020, 1, 20)).then(0.77).otherwise(1.0)
+        return bars.with_columns((own * after * before).alias("adj_factor"))
+
+    (base, expected), *others = (plan(adjusted(f), calendar, [asof]) for f in (1.0, 0.97, 1 / 7))
+    rows = expected.planned["row"].to_list()
+    assert len(rows) == 3
+    for prices, windows in others:
+        assert windows.windows["hash"].to_list() == expected.windows["hash"].to_list()
+        for row in rows:
+            assert np.array_equal(prices.window(row, LOOKBACK), base.window(row, LOOKBACK))
+    (_, unsplit) = plan(bars, calendar, [asof])
+    assert not set(unsplit.windows["hash"]) & set(expected.windows["hash"])
+
+
 def test_shards_cover_the_windows_once(bars, calendar):
     asofs = calendar.rebalances(date(2020, 4, 1), date(2020, 12, 31), "weekly")
     _, windows = plan(bars, calendar, asofs)

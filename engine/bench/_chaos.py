@@ -1,0 +1,270 @@
+"""A scoring run that notes in a folder what its actors do, so that others can disturb it.
+
+`python -m engine.bench._chaos JOB.json` runs one; `JOB.json` holds the fields of `Job`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from rich.console import Console
+
+from engine.calendar import TradingCalendar
+from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
+from engine.files import write_frame, write_json
+from engine.scoring.actor import WARM_UP
+from engine.scoring.factors import FactorSpec
+from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
+from engine.scoring.kronos_forecaster import KronosSpec
+from engine.scoring.score import score_market
+
+__all__ = [
+    "Diary",
+    "Job",
+    "ObservedSpec",
+    "committed",
+    "make_bars",
+    "run_job",
+    "start_job",
+    "wait_for",
+]
+
+START, END = date(2015, 1, 2), date(2019, 12, 31)
+
+
+@dataclass(frozen=True)
+class Job:
+    """What to score, and where.
+
+    Attributes:
+        folder: gets `shards/`, `scores.parquet`, `done.json` and the diary.
+        model: fake (momentum that takes `shard_s` seconds a shard) or nano.
+        tickers, asofs: how many windows, their product.
+        shard: windows of a shard.
+        actors: how many; on a cluster of nodes as many as it has room for.
+        nodes: 0: Ray as it comes; else a cluster of this many nodes with one core each.
+        drop_at: share of the shards after which the last node is killed; a fresh one joins
+            when twice that share is done.
+    """
+
+    folder: str
+    model: str = "fake"
+    tickers: int = 40
+    asofs: int = 40
+    shard: int = 16
+    actors: int = 2
+    shard_s: float = 0.2
+    nodes: int = 0
+    drop_at: float | None = None
+
+    @property
+    def shards(self) -> int:
+        """Shards of the whole job."""
+        return -(-self.tickers * self.asofs // self.shard)
+
+
+class Diary:
+    """What actors did: each notes its process and every shard it has finished computing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._starts = folder / "starts.txt"
+        self._shards = folder / "computed.txt"
+        folder.mkdir(parents=True, exist_ok=True)
+
+    def started(self) -> None:
+        """This process is an actor that will score."""
+        _append(self._starts, str(os.getpid()))
+
+    def computed(self, panel: WindowPanel, asof: np.ndarray) -> None:
+        """A shard has been computed; nobody has heard of it yet."""
+        text = "".join(f"{t}{d}" for t, d in zip(panel.tickers, asof, strict=True))
+        _append(self._shards, hashlib.sha256(text.encode()).hexdigest()[:16])
+
+    def actors(self) -> list[int]:
+        """Processes of the actors that are alive."""
+        return [int(pid) for pid in _lines(self._starts) if Path(f"/proc/{pid}").exists()]
+
+    def counts(self) -> Counter[str]:
+        """How often each shard was computed."""
+        return Counter(_lines(self._shards))
+
+
+@dataclass(frozen=True)
+class ObservedSpec:
+    """Another spec, with a diary; the numbers are that one's."""
+
+    inner: ForecasterSpec
+    folder: str
+    shard_s: float = 0.0
+
+    def identity(self) -> dict[str, Any]:
+        return self.inner.identity()
+
+    def build(self, threads: int) -> Forecaster:
+        diary = Diary(Path(self.folder))
+        forecaster = self.inner.build(threads)
+        diary.started()
+        return _Observed(forecaster, diary, self.shard_s)
+
+
+class _Observed:
+    def __init__(self, forecaster: Forecaster, diary: Diary, shard_s: float) -> None:
+        self._forecaster = forecaster
+        self._diary = diary
+        self._shard_s = shard_s
+
+    def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
+        frame = self._forecaster.score(panel, asof)
+        if WARM_UP not in panel.tickers:
+            time.sleep(self._shard_s)
+            self._diary.computed(panel, asof)
+        return frame
+
+
+def run_job(job: Job, console: Console) -> None:
+    """Score the job's windows, resuming what its folder holds, and write the scores."""
+    folder = Path(job.folder)
+    calendar = TradingCalendar("XNYS")
+    bars = make_bars(calendar, job.tickers)
+    sessions = calendar.sessions(date(2018, 1, 2), date(2019, 6, 28))
+    paths = 1 if job.model == "fake" else 4
+    scoring = ScoringSettings(
+        lookback=64,
+        horizons=[5, 10],
+        batch_size=max(16, job.shard * paths),
+        sampling=SamplingSettings(paths=max(paths, 16 // job.shard)),
+        actors=None if job.nodes else job.actors,
+        timeout_s=60,
+        cache="off",
+    )
+    inner = (
+        FactorSpec("momentum")
+        if job.model == "fake"
+        else KronosSpec.from_settings(ModelSettings(), scoring)
+    )
+    with _nodes(job):
+        scored = score_market(
+            bars,
+            calendar,
+            sessions[:: len(sessions) // job.asofs][: job.asofs],
+            spec=ObservedSpec(inner, str(folder), job.shard_s if job.model == "fake" else 0.0),
+            scoring=scoring,
+            seed=0,
+            shards=folder / "shards",
+            console=console,
+        )
+    write_frame(folder / "scores.parquet", scored.scores)
+    write_json(folder / "done.json", {**scored.counts, "failed": scored.failed})
+
+
+@contextlib.contextmanager
+def _nodes(job: Job) -> Iterator[None]:
+    """A cluster of one-core nodes; one of them dies and another joins while the job runs."""
+    if not job.nodes:
+        yield
+        return
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    import ray
+    from ray.cluster_utils import Cluster
+
+    memory = 100 * 2**20
+    node = {"num_cpus": 1, "object_store_memory": memory}
+    cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
+    others = [cluster.add_node(**node) for _ in range(job.nodes - 1)]
+    ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
+    stop = threading.Event()
+
+    def disturb() -> None:
+        assert job.drop_at is not None
+        if _reached(job, job.drop_at, stop):
+            cluster.remove_node(others[-1], allow_graceful=False)
+        if _reached(job, 2 * job.drop_at, stop):
+            cluster.add_node(**node)
+
+    thread = threading.Thread(target=disturb if job.drop_at else lambda: None, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(timeout=60)
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def _reached(job: Job, share: float, stop: threading.Event) -> bool:
+    return wait_for(lambda: committed(Path(job.folder)) >= share * job.shards, stop=stop)
+
+
+def committed(folder: Path) -> int:
+    """Shard files in a job's folder."""
+    return len(list((folder / "shards").glob("[!.]*.parquet")))
+
+
+def wait_for(
+    condition: Callable[[], bool], *, stop: threading.Event | None = None, seconds: float = 600.0
+) -> bool:
+    """Whether the condition came true before `stop` was set or the time was up."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline and not (stop and stop.is_set()):
+        if condition():
+            return True
+        time.sleep(0.01)
+    return False
+
+
+def make_bars(calendar: TradingCalendar, tickers: int) -> pl.DataFrame:
+    """Random daily bars of `tickers` names, 2015 to 2019."""
+    days = calendar.sessions(START, END)
+    frames = []
+    for number in range(tickers):
+        rng = np.random.default_rng([7, number])
+        close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, len(days))))
+        opening = close * np.exp(rng.normal(0, 0.005, len(days)))
+        volume = rng.integers(1_000, 9_000, len(days)).astype(float)
+        frame = pl.DataFrame({"date": days, "open": opening, "close": close, "volume": volume})
+        frames.append(
+            frame.with_columns(
+                ticker=pl.lit(f"T{number:04d}"),
+                high=pl.max_horizontal("open", "close") * 1.01,
+                low=pl.min_horizontal("open", "close") * 0.99,
+                amount=pl.col("volume") * pl.col("close"),
+                adj_factor=pl.lit(1.0),
+            )
+        )
+    return pl.concat(frames)
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8") as file:  # O_APPEND: lines of many actors stay whole
+        file.write(line + "\n")
+
+
+def _lines(path: Path) -> list[str]:
+    return path.read_text(encoding="utf-8").split() if path.exists() else []
+
+
+def start_job(job: Job) -> list[str]:
+    """The command that runs a job in a process of its own."""
+    path = Path(job.folder) / "job.json"
+    write_json(path, asdict(job))
+    return [sys.executable, "-m", "engine.bench._chaos", str(path)]
+
+
+if __name__ == "__main__":
+    run_job(Job(**json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))), Console())

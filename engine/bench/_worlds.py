@@ -1,0 +1,150 @@
+"""Simulated markets whose truth is known, and scores of known skill in them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+
+import numpy as np
+import polars as pl
+
+from engine.calendar import TradingCalendar
+from engine.data.market import Market
+from engine.data.rules import QUARANTINE
+from engine.features import compute_labels, fold_of
+from engine.features.factors import market_features
+from engine.features.regimes import classify_regimes
+
+__all__ = ["HORIZONS", "SKILL", "World", "make_world", "scores_of"]
+
+HORIZONS = (5, 10, 20)
+SKILL = 0.08
+_WARM_UP, _YEAR, _MONTH = 380, 252, 21
+_START = date(2010, 1, 4)
+_PERSISTENCE = 0.99  # a month
+
+
+@dataclass(frozen=True)
+class World:
+    """One simulated market with everything but scores.
+
+    Attributes
+    ----------
+    market
+        Bars of the names; the benchmark is the common factor.
+    panel
+        asof, ticker, horizon, labels, momentum_12m, regimes, fold; every session of the judged
+        years, sorted by (asof, ticker, horizon).
+    seed
+        What it was drawn from.
+    """
+
+    market: Market
+    panel: pl.DataFrame
+    seed: int
+
+    @cached_property
+    def sessions(self) -> list[date]:
+        """All sessions of the bars."""
+        return self.market.bars["date"].unique().sort().to_list()
+
+    @cached_property
+    def asofs(self) -> list[date]:
+        """The decision dates of the panel."""
+        return self.panel["asof"].unique().sort().to_list()
+
+
+def make_world(seed: int, *, names: int, years: int) -> World:
+    """Independent daily returns: a common factor that names load on by 1 ± 0.3, and noise of 2 % a
+    day. Nothing in it can be predicted."""
+    rng = np.random.default_rng([seed, 0])
+    calendar = TradingCalendar("XNYS")
+    judged = years * _YEAR
+    length = _WARM_UP + judged + max(HORIZONS)
+    sessions = calendar.sessions(_START, date(2059, 1, 1))[:length]
+    common = rng.normal(0.0003, 0.01, length)
+    loading = rng.normal(1.0, 0.3, names)
+    # Simple returns: with log returns the noise's convexity alone would beat the benchmark.
+    daily = common[:, None] * loading + rng.normal(0, 0.02, (length, names))
+    close = 50 * np.cumprod(1 + daily, axis=0)
+    opened = close * np.exp(rng.normal(0, 0.003, close.shape))
+    index = np.cumprod(1 + common)
+    tickers = pl.Series([f"N{k:03d}" for k in range(names)])
+    days = pl.Series(sessions, dtype=pl.Date)
+    cell = np.arange(length * names)
+    bars = pl.DataFrame(
+        {
+            "date": days.gather(cell // names),
+            "ticker": tickers.gather(cell % names),
+            "open": opened.ravel(),
+            "high": np.maximum(opened, close).ravel(),
+            "low": np.minimum(opened, close).ravel(),
+            "close": close.ravel(),
+            "volume": np.full(cell.size, 1e6),
+            "amount": rng.uniform(1e7, 1e8, cell.size),
+            "adj_factor": np.ones(cell.size),
+        }
+    ).sort("ticker", "date")
+    market = Market(
+        bars=bars,
+        benchmark=pl.DataFrame({"date": days, "open": index, "close": index}),
+        volatility_index=None,
+        calendar=calendar,
+        quarantine=pl.DataFrame(schema=QUARANTINE),
+        drops={},
+        data_hash=f"world {seed}",
+    )
+    asofs = sessions[_WARM_UP : _WARM_UP + judged]
+    momentum = market_features(market, ["momentum_12m"]).rename({"date": "asof"})
+    panel = (
+        compute_labels(market, asofs, HORIZONS)
+        .join(momentum, on=["asof", "ticker"], how="left")
+        .join(classify_regimes(market, asofs), on="asof", how="left")
+        .with_columns(fold=fold_of(), status=pl.lit("ok"))
+        .sort("asof", "ticker", "horizon")
+    )
+    return World(market, panel, seed)
+
+
+def scores_of(world: World) -> Mapping[str, np.ndarray]:
+    """Scores in the order of the panel, by what is known of them.
+
+    independent, persistent (AR(1), 0.99 a month, the same for every horizon), planted (persistent
+    with a share of the label's rank that gives an expected RankIC of 0.08 at each horizon),
+    inverted (planted, turned round) and foresight (the label itself).
+    """
+    rng = np.random.default_rng([world.seed, 1])
+    shape = (len(world.asofs), world.market.bars["ticker"].n_unique(), len(HORIZONS))
+    label = world.panel["label"].to_numpy().reshape(shape)
+    persistent = _persistent(rng, shape[0], shape[1])[:, :, None]
+    share = 2 * np.sin(np.pi * SKILL / 6)  # Spearman to Pearson, of a bivariate normal
+    planted = share * _normal_scores(label) + np.sqrt(1 - share**2) * persistent
+    independent = np.broadcast_to(rng.normal(size=(*shape[:2], 1)), shape)
+    found = {
+        "independent": independent,
+        "persistent": np.broadcast_to(persistent, shape),
+        "planted": planted,
+        "inverted": -planted,
+        "foresight": label,
+    }
+    return {name: np.ascontiguousarray(values).ravel() for name, values in found.items()}
+
+
+def _persistent(rng: np.random.Generator, dates: int, names: int) -> np.ndarray:
+    """(dates, names) AR(1) of unit variance."""
+    kept = _PERSISTENCE ** (1 / _MONTH)
+    values = np.empty((dates, names))
+    values[0] = rng.normal(size=names)
+    for t in range(1, dates):
+        values[t] = kept * values[t - 1] + np.sqrt(1 - kept**2) * rng.normal(size=names)
+    return values
+
+
+def _normal_scores(values: np.ndarray) -> np.ndarray:
+    """Ranks over names as normal quantiles."""
+    from scipy.stats import norm
+
+    ranks = values.argsort(axis=1).argsort(axis=1)
+    return norm.ppf((ranks + 0.5) / values.shape[1])

@@ -1,0 +1,156 @@
+"""Scoring while actors, nodes and the driver are killed: the same scores, nothing done twice."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from engine.bench._chaos import Diary, Job, committed, start_job, wait_for
+from engine.bench.result import BenchResult
+
+__all__ = ["Disturbed", "kill_actors", "kill_driver", "kill_node", "run", "undisturbed"]
+
+SUMMARY = "scoring under kill -9 of actors, a node and the driver"
+KILL_EVERY_S = 2.0
+
+
+class Disturbed:
+    """A finished job: its kills, its seconds, and its scores beside another's."""
+
+    def __init__(self, job: Job, kills: int, seconds: float) -> None:
+        self.job = job
+        self.kills = kills
+        self.seconds = seconds
+        counts = Diary(Path(job.folder)).counts()
+        self.recomputed = counts.total() - len(counts)
+        self.scores = (Path(job.folder) / "scores.parquet").read_bytes()
+
+
+def undisturbed(job: Job) -> Disturbed:
+    """The job left alone."""
+    return _measure(job, lambda process: 0)
+
+
+def kill_actors(job: Job, *, most: int | None = None, every_s: float = KILL_EVERY_S) -> Disturbed:
+    """The job, a random live actor killed every two seconds."""
+    diary = Diary(Path(job.folder))
+    chosen = random.Random(0)
+
+    def disturb(process: subprocess.Popen[bytes]) -> int:
+        kills = 0
+        wait_for(lambda: committed(Path(job.folder)) > 0 or process.poll() is not None)
+        while process.poll() is None and (most is None or kills < most):
+            alive = diary.actors()
+            if alive:
+                os.kill(chosen.choice(alive), signal.SIGKILL)
+                kills += 1
+            wait_for(lambda: process.poll() is not None, seconds=every_s)
+        return kills
+
+    return _measure(job, disturb)
+
+
+def kill_node(job: Job) -> Disturbed:
+    """The job on two nodes of one core, of which the second is killed and later replaced."""
+    return _measure(replace(job, nodes=2, drop_at=0.3), lambda process: 1)
+
+
+def kill_driver(job: Job, shares: tuple[float, ...] = (0.1, 0.5, 0.9)) -> Disturbed:
+    """The job, its driver killed at these shares of the shards and started again."""
+    started = time.perf_counter()
+    for share in shares:
+        _kill_driver_at(job, share)
+    undisturbed(job)
+    return Disturbed(job, len(shares), time.perf_counter() - started)
+
+
+def _kill_driver_at(job: Job, share: float) -> None:
+    process = subprocess.Popen(start_job(job), stdout=subprocess.DEVNULL)
+    folder, wanted = Path(job.folder), share * job.shards
+    wait_for(lambda: committed(folder) >= wanted or process.poll() is not None)
+    if process.poll() is not None:
+        raise RuntimeError("the driver ended before it could be killed")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    # Its actors end with it, within seconds; they must not be taken for the next driver's.
+    wait_for(lambda: not Diary(folder).actors(), seconds=60)
+
+
+def _measure(job: Job, disturb: Callable[[subprocess.Popen[bytes]], int]) -> Disturbed:
+    started = time.perf_counter()
+    process = subprocess.Popen(start_job(job), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+    kills = disturb(process)
+    _, said = process.communicate()
+    if process.returncode:
+        raise RuntimeError(f"the scoring run failed: {said.decode().strip()[-500:]}")
+    return Disturbed(job, kills, time.perf_counter() - started)
+
+
+def run(arguments: list[str]) -> BenchResult:
+    """All kills with the fake forecaster and with the nano model."""
+    parser = argparse.ArgumentParser(prog="python -m engine.bench chaos", allow_abbrev=False)
+    parser.add_argument("--models", nargs="+", default=["fake", "nano"], choices=["fake", "nano"])
+    parser.add_argument("--asofs", type=int, default=60, help="decision dates of 40 tickers")
+    options = parser.parse_args(arguments)
+    rows = []
+    root = Path(tempfile.mkdtemp(prefix="engine-chaos-"))
+    try:
+        for model in options.models:
+            rows += _model_rows(root / model, model, options.asofs)
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+    return BenchResult(
+        name="chaos",
+        columns=[
+            "model",
+            "killed",
+            "kills",
+            "shards",
+            "computed twice",
+            "allowed",
+            "scores.parquet",
+            "seconds",
+        ],
+        rows=rows,
+        notes=[
+            "2 actors of 1 core; an actor is killed every 2 s, the second of two nodes at 30 % "
+            "(another joins at 60 %), the driver at 10, 50 and 90 % of the shards.",
+            "Computed twice: shards whose computation had ended and was done again. Allowed: one "
+            "for each actor that was killed, with a driver both of its actors.",
+        ],
+    )
+
+
+def _model_rows(root: Path, model: str, asofs: int) -> list[list[object]]:
+    def job(name: str) -> Job:
+        return Job(folder=str(root / name), model=model, asofs=asofs)
+
+    whole = undisturbed(job("whole"))
+    trials = [
+        ("nothing", whole, 0),
+        ("an actor every 2 s", kill_actors(job("actors")), 1),
+        ("one of two nodes", kill_node(job("node")), 1),
+        ("the driver", kill_driver(job("driver")), job("driver").actors),
+    ]
+    return [
+        [
+            model,
+            name,
+            done.kills,
+            done.job.shards,
+            done.recomputed,
+            done.kills * actors_lost,
+            "equal" if done.scores == whole.scores else "DIFFERENT",
+            round(done.seconds, 1),
+        ]
+        for name, done, actors_lost in trials
+    ]

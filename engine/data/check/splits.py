@@ -1,0 +1,97 @@
+"""Splits and distributions that the prices were not adjusted for.
+
+A split n:1 divides the price by n overnight and multiplies the number of shares traded by about n,
+so the value traded stays what it was. A crash of the same size comes with many times the usual
+value (Apple, 2000-09-29: half the price, 22 times the shares). That is what tells them apart; the
+ratio alone does not.
+"""
+
+from __future__ import annotations
+
+import polars as pl
+
+from engine.data.check.limits import DistributionLimits, SplitLimits, load_limits
+from engine.data.check.overnight import daily_bars, overnight
+
+__all__ = ["SPLITS", "detect_splits", "distributions", "splits"]
+
+SPLITS = pl.Schema({"ticker": pl.String, "date": pl.Date, "ratio": pl.Float64})
+
+# Shares after for each share before. Reverse splits are one for a whole number.
+_WHOLE = (2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 50, 100)
+_RATIOS = (*map(float, _WHOLE), *(1.0 / n for n in _WHOLE), 5 / 2, 3 / 2, 4 / 3, 5 / 4)
+
+
+def detect_splits(bars: pl.DataFrame, limits: SplitLimits | None = None) -> pl.DataFrame:
+    """Splits that the bars are not adjusted for.
+
+    Parameters
+    ----------
+    bars
+        ticker, date, open, high, low, close and, where known, volume and adj_factor; sorted by
+        (ticker, date). Prices as recorded; a jump that adj_factor explains is no finding.
+    limits
+        By default those of `configs/check.yaml`.
+
+    Returns
+    -------
+    ticker, date (the first session at the new price) and ratio: shares after for each share before
+    (2.0 for a 2:1 split, 0.1 for a reverse split 1:10). Earlier prices divided by it, and earlier
+    volumes multiplied, are on the new basis.
+    """
+    absent = {"volume": pl.lit(None, dtype=pl.Float64), "adj_factor": pl.lit(1.0)}
+    given = bars.with_columns(
+        **{name: value for name, value in absent.items() if name not in bars.columns}
+    )
+    return splits(overnight(daily_bars(given)), limits or load_limits().split).select(*SPLITS)
+
+
+def splits(around: pl.DataFrame, limits: SplitLimits) -> pl.DataFrame:
+    """`SPLITS` with previous, open and value_ratio, from the frame of `overnight`."""
+    jump, ratio = pl.col("jump"), pl.col("ratio")
+    smallest = pl.Series(_RATIOS).log().abs().min()
+    near = around.filter(jump.abs() > smallest - limits.tolerance)  # type: ignore[operator]
+    off = (jump + ratio.log()).abs()
+    is_small = pl.max_horizontal(ratio, 1 / ratio) < limits.small
+    most = pl.when(is_small).then(limits.small_tolerance).otherwise(limits.tolerance)
+    value = pl.when(is_small).then(limits.small_value_ratio).otherwise(limits.value_ratio)
+    least = pl.when(is_small).then(1 / limits.small_value_ratio).otherwise(0.0)
+    held = ((pl.col("later") / pl.col("earlier")).log() + ratio.log()).abs()
+    return (
+        near.join(pl.DataFrame({"ratio": _RATIOS}), how="cross")
+        .with_columns(off=off)
+        .filter(
+            pl.col("off") <= most,
+            jump.abs() >= limits.sigmas * pl.col("usual_jump").fill_null(0.0),
+            pl.col("value_ratio").is_between(least, value).fill_null(~is_small),
+            held <= limits.persistence,
+        )
+        .sort("ticker", "date", "off")
+        .unique(["ticker", "date"], keep="first", maintain_order=True)
+        .select(*SPLITS, "previous", "open", "value_ratio")
+    )
+
+
+def distributions(around: pl.DataFrame, limits: DistributionLimits) -> pl.DataFrame:
+    """ticker, date, previous, open, drop, value_ratio of dividend and spin-off suspects.
+
+    `drop` is the overnight loss beyond the median ticker of the date. Bars that are a split's are
+    the caller's to remove.
+    """
+    drop = 1 - pl.col("jump").exp()
+    widest = pl.max_horizontal(
+        limits.sigmas * pl.col("usual_jump"), limits.crowd_sigmas * pl.col("crowd_jump")
+    )
+    lost, previous = pl.col("previous") - pl.col("open"), pl.col("previous")
+    kept = previous - pl.max_horizontal("close", "later")
+    return (
+        around.with_columns(drop=drop)
+        .filter(
+            pl.col("drop") >= limits.drop,
+            pl.col("jump") <= -widest,
+            pl.col("value_ratio") <= limits.value_ratio,
+            kept >= limits.kept * lost,
+        )
+        .select("ticker", "date", "previous", "open", "drop", "value_ratio")
+        .sort("ticker", "date")
+    )

@@ -1,0 +1,182 @@
+"""What sources across a network share: retries, a rate limit, and going on after a break.
+
+1. `fetch_each` asks for one ticker after another and shows how far it is.
+2. `Retries.call` repeats a request that failed in a way that may pass, waiting longer each time.
+3. What was fetched lies in `Downloads` until all tickers are there, so that the same command after
+   a break asks only for the rest.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import random
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+import polars as pl
+
+from engine.command import make_console
+from engine.files import write_frame
+from engine.progress import WorkProgress
+
+__all__ = [
+    "Downloads",
+    "Retries",
+    "SourceUnavailableError",
+    "Ticker",
+    "downloads_folder",
+    "fetch_each",
+]
+
+T = TypeVar("T")
+
+
+class SourceUnavailableError(Exception):
+    """The other side did not answer, or not as agreed, however often it was asked."""
+
+
+@dataclass
+class Retries:
+    """Requests at most so many a minute, each repeated while it fails in a way that may pass.
+
+    Attributes
+    ----------
+    attempts
+        How often a request is sent before it is given up.
+    first_wait_s
+        Seconds before the second attempt; each further one waits twice as long, at most
+        `longest_wait_s`, and up to a half longer at random, so that many clients do not return
+        at once.
+    per_minute
+        The most requests sent within a minute.
+    """
+
+    attempts: int = 5
+    first_wait_s: float = 1.0
+    longest_wait_s: float = 60.0
+    per_minute: float = 60.0
+    _next: float = field(default=0.0, repr=False)
+
+    def call(self, request: Callable[[int], T], *, what: str) -> T:
+        """`request(attempt)`, repeated. An error that cannot pass is raised as it comes.
+
+        Raises
+        ------
+        SourceUnavailableError
+            Every attempt failed; names `what` and the last reason.
+        """
+        for attempt in range(self.attempts):
+            self._pace()
+            try:
+                return request(attempt)
+            except Exception as error:
+                if not _may_pass(error):
+                    raise
+                if attempt + 1 == self.attempts:
+                    reason = " ".join(str(error).split())[:200] or type(error).__name__
+                    raise SourceUnavailableError(
+                        f"{what}: gave up after {self.attempts} attempts ({reason})"
+                    ) from error
+                wait = min(self.first_wait_s * 2**attempt, self.longest_wait_s)
+                time.sleep(wait * random.uniform(1.0, 1.5))
+        raise AssertionError("unreachable")
+
+    def _pace(self) -> None:
+        now = time.monotonic()
+        if now < self._next:
+            time.sleep(self._next - now)
+        self._next = max(now, self._next) + 60.0 / self.per_minute
+
+
+def _may_pass(error: Exception) -> bool:
+    """Bad answers of a server and broken connections pass; a bad request or key does not."""
+    status = getattr(error, "status_code", None)
+    if status is None:
+        status = getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int):
+        return status == 429 or status >= 500
+    return not isinstance(error, TypeError | KeyError | AttributeError | ImportError)
+
+
+@dataclass(frozen=True)
+class Ticker:
+    """What a source has of one ticker: bars as in `SourceData`, and actions."""
+
+    bars: pl.DataFrame
+    actions: pl.DataFrame
+
+
+class Downloads:
+    """Fetched tickers of one request, kept until the request is complete.
+
+    `request` is everything that was asked for; another request shares nothing with it.
+    """
+
+    def __init__(self, folder: Path, request: str) -> None:
+        self._folder = folder / hashlib.blake2b(request.encode(), digest_size=12).hexdigest()
+
+    def read(self, ticker: str) -> Ticker | None:
+        """What was fetched of `ticker` before; None if nothing whole was."""
+        files = self._files(ticker)
+        try:
+            return Ticker(*(pl.read_parquet(file, glob=False) for file in files))
+        except (OSError, pl.exceptions.PolarsError):
+            return None
+
+    def write(self, ticker: str, fetched: Ticker) -> None:
+        """Keep it."""
+        bars, actions = self._files(ticker)
+        write_frame(actions, fetched.actions)
+        write_frame(bars, fetched.bars)
+
+    def clear(self) -> None:
+        """The request is complete: the next one asks anew."""
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _files(self, ticker: str) -> tuple[Path, Path]:
+        name = hashlib.blake2b(ticker.encode(), digest_size=12).hexdigest()
+        return self._folder / f"{name}.bars.parquet", self._folder / f"{name}.actions.parquet"
+
+
+def downloads_folder() -> Path:
+    """Where unfinished downloads lie: in the user's cache folder."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "kronos-engine" / "downloads"
+
+
+def fetch_each(
+    tickers: Sequence[str],
+    fetch: Callable[[str], Ticker],
+    *,
+    name: str,
+    downloads: Downloads,
+) -> list[Ticker]:
+    """`fetch` of every ticker, in order; those of an earlier, broken run are not asked for again.
+
+    Raises
+    ------
+    SourceUnavailableError
+        A ticker could not be had. What was fetched until then is kept.
+    """
+    found: list[Ticker] = []
+    with WorkProgress(make_console(), name, len(tickers), "tickers") as progress:
+        for ticker in tickers:
+            known = downloads.read(ticker)
+            if known is None:
+                try:
+                    known = fetch(ticker)
+                except SourceUnavailableError as error:
+                    raise SourceUnavailableError(
+                        f"{error}; {len(found)} of {len(tickers)} tickers are kept: the same "
+                        "command goes on there"
+                    ) from error
+                downloads.write(ticker, known)
+            found.append(known)
+            progress.update(len(found))
+    downloads.clear()
+    return found

@@ -1,0 +1,68 @@
+"""Files of corporate actions and of universe membership."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from engine.data.sources.base import ACTIONS, MEMBERS
+from engine.errors import UsageError
+
+__all__ = ["read_actions", "read_members"]
+
+
+def read_actions(path: Path, kind: Literal["parquet", "csv"]) -> pl.DataFrame:
+    """The columns of `ACTIONS` from ticker, date, kind, value and optionally in_prices (false).
+
+    A cell that cannot be read is null. Raises UsageError where a column is missing.
+    """
+    rows = _read(path, kind, ("ticker", "date", "kind", "value"))
+    if "in_prices" not in rows.columns:
+        rows = rows.with_columns(in_prices=pl.lit(False))
+    truth = pl.col("in_prices").cast(pl.String).str.to_lowercase()
+    return rows.select(
+        pl.col("ticker").cast(pl.String),
+        _day("date", rows),
+        pl.col("kind").cast(pl.String).str.strip_chars().str.to_lowercase(),
+        pl.col("value").cast(pl.Float64, strict=False),
+        truth.replace_strict(["true", "1", "false", "0"], [True, True, False, False], default=None),
+    ).cast(ACTIONS)
+
+
+def read_members(path: Path, kind: Literal["parquet", "csv"]) -> pl.DataFrame:
+    """The columns of `MEMBERS` from ticker, from, to; an empty `to` is still a member."""
+    rows = _read(path, kind, ("ticker", "from", "to"))
+    # A `to` that cannot be read must not become "still": the row is broken, so its `from` goes.
+    unreadable = pl.col("to").is_not_null() & _day("to", rows).is_null()
+    return rows.select(
+        pl.col("ticker").cast(pl.String),
+        pl.when(~unreadable).then(_day("from", rows)).alias("from"),
+        _day("to", rows),
+    ).cast(MEMBERS)
+
+
+def _read(path: Path, kind: str, columns: tuple[str, ...]) -> pl.DataFrame:
+    try:
+        if kind == "parquet":
+            rows = pl.read_parquet(path, glob=False)
+        else:
+            rows = pl.read_csv(path, infer_schema=False, glob=False)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        reason = str(error).strip().split("\n")[0]
+        raise UsageError(f"{path}: cannot be read as {kind} ({reason})") from None
+    rows = rows.rename({name: name.strip().lower() for name in rows.columns})
+    for column in columns:
+        if column not in rows.columns:
+            raise UsageError(
+                f"{path}: column `{column}` is missing; it needs {', '.join(columns)} "
+                f"and has {', '.join(rows.columns[:12])}"
+            )
+    return rows
+
+
+def _day(name: str, rows: pl.DataFrame) -> pl.Expr:
+    if rows.schema[name] == pl.String:
+        return pl.col(name).str.strip_chars().str.to_date("%Y-%m-%d", strict=False)
+    return pl.col(name).cast(pl.Date, strict=False)

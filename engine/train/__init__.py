@@ -1,0 +1,1 @@
+"""`python -m engine.train`: two-stage training of Kronos on Ray Train."""

@@ -1,0 +1,92 @@
+"""Starting Ray Train's workers for one stage, and listening to them."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from engine.errors import UsageError
+from engine.train.loop import train_worker
+from engine.train.plan import WorkerConfig
+from engine.train.settings import WorkerSettings
+
+__all__ = ["run_stage"]
+
+LISTEN_S = 0.5
+
+
+def run_stage(
+    worker: WorkerConfig, workers: WorkerSettings, on_message: Callable[[dict[str, Any]], None]
+) -> dict[str, Any]:
+    """Train one stage inside a running Ray cluster; returns what `train_worker` returns.
+
+    A dead worker makes Ray Train start all of them again, at most `max_failures` times; they go on
+    from the last checkpoint in the run folder. Raises UsageError for what a user can mend and
+    RuntimeError when the workers died too often.
+    """
+    os.environ.setdefault("RAY_TRAIN_ENABLE_STATE_ACTOR_RECONCILIATION", "0")
+    from ray.train import FailureConfig, RunConfig, ScalingConfig
+    from ray.train.torch import TorchTrainer
+    from ray.train.v2.api.exceptions import TrainingFailedError
+
+    resources = {"CPU": float(workers.cpus)} | ({"GPU": 1.0} if workers.gpus else {})
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"worker": worker},
+        scaling_config=ScalingConfig(
+            num_workers=workers.count,
+            use_gpu=bool(workers.gpus),
+            resources_per_worker=resources,
+        ),
+        run_config=RunConfig(
+            name=worker.stage.name,
+            storage_path=str((worker.folder / ".ray").resolve()),
+            failure_config=FailureConfig(max_failures=workers.max_failures),
+        ),
+    )
+    try:
+        with _Listener(worker.queue, on_message):
+            result = trainer.fit()
+    except TrainingFailedError as error:
+        raise RuntimeError(
+            f"{worker.stage.name}: the workers failed more than {workers.max_failures} times "
+            f"({_cause(error)}); the same command goes on from the last checkpoint"
+        ) from error
+    done: dict[str, Any] = result.return_value
+    if "error" in done:
+        raise UsageError(done["error"])
+    return done
+
+
+class _Listener:
+    """Passes the workers' messages on while a block runs."""
+
+    def __init__(self, queue: Any, on_message: Callable[[dict[str, Any]], None]) -> None:
+        self._queue, self._on_message = queue, on_message
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._listen, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+        self._thread.join(timeout=10)
+
+    def _listen(self) -> None:
+        while not self._done.wait(LISTEN_S):
+            self._drain()
+        self._drain()
+
+    def _drain(self) -> None:
+        for message in self._queue.get_nowait_batch(self._queue.qsize()):
+            self._on_message(message)
+
+
+def _cause(error: Exception) -> str:
+    """The last line of what a worker said."""
+    failures = getattr(error, "worker_failures", None) or {}
+    said = str(next(iter(failures.values()), error)).strip().splitlines()
+    return said[-1].strip() if said else type(error).__name__

@@ -1,0 +1,36 @@
+"""A node that dies under a run, and a driver that is killed: the same scores, little done twice."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engine.bench._chaos import Job
+from engine.bench.chaos import kill_driver, kill_node, undisturbed
+
+
+@pytest.fixture(scope="module")
+def job(tmp_path_factory) -> Job:
+    folder = tmp_path_factory.mktemp("whole")
+    return Job(str(folder), tickers=8, asofs=12, shard=4, shard_s=0.2)
+
+
+@pytest.fixture(scope="module")
+def whole(job):
+    return undisturbed(job)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("disturb", "lost"),
+    [(kill_node, 1), (lambda job: kill_driver(job, (0.5,)), 2)],
+    ids=["node", "driver"],
+)
+def test_a_kill_changes_no_score_and_costs_a_shard_an_actor(job, whole, disturb, lost, tmp_path):
+    done = disturb(replace(job, folder=str(tmp_path)))
+    assert whole.recomputed == 0
+    assert done.scores == whole.scores
+    assert done.recomputed <= lost
+    assert not list(Path(done.job.folder).rglob("*.part"))

@@ -1,0 +1,70 @@
+"""Bars after the spans of a run are noise to it: nothing it computes may change with them."""
+
+from __future__ import annotations
+
+from datetime import date
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+from rich.console import Console
+
+from engine.config.settings import DataSettings
+from engine.data.market import load_market
+from engine.train import rank_ic
+from engine.train.prepare import prepare
+from engine.train.rank_ic import forecast_rank_ic
+
+END = date(2018, 8, 31)
+LEARNED = Path(__file__).parents[2] / "data" / "kronos" / "learned"
+
+
+@pytest.fixture(scope="module")
+def noisy(prices, tmp_path_factory) -> Path:
+    """The same bars up to `END`, others after it, and a split that adjusts all of them."""
+    bars = pl.read_parquet(prices)
+    later = pl.col("date") > END
+    noise = np.exp(np.random.default_rng(9).normal(0, 0.5, bars.height))
+    columns = [
+        pl.when(later).then(pl.col(c) * noise).otherwise(pl.col(c))
+        for c in ("open", "high", "low", "close")
+    ]
+    path = tmp_path_factory.mktemp("noisy") / "prices.parquet"
+    bars.with_columns(*columns, volume=pl.when(later).then(1.0).otherwise("volume")).write_parquet(
+        path
+    )
+    return path
+
+
+def test_training_sees_nothing_after_its_spans(settings, prices, noisy, tmp_path):
+    both = [
+        prepare(settings(tmp_path / "run", **{"data.path": path, "split.validation.end": END}))
+        for path in (prices, noisy)
+    ]
+    assert both[0].market.data_hash != both[1].market.data_hash
+    assert both[0].bars.sha256() == both[1].bars.sha256()
+    assert str(both[0].split) == str(both[1].split)
+    assert both[0].bars.times.max() == np.datetime64(END)
+
+
+def test_rank_ic_sees_nothing_after_the_span(
+    cluster, settings, prices, noisy, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(rank_ic, "BASELINES", ())
+    chosen = settings(
+        tmp_path / "run", **{"validation.horizons": "5", "validation.rebalance": "monthly"}
+    )
+    found = [
+        forecast_rank_ic(
+            LEARNED,
+            load_market(DataSettings(source="parquet", path=path)),
+            (date(2018, 4, 2), END),
+            chosen,
+            Console(quiet=True),
+        ).by_forecaster
+        for path in (prices, noisy)
+    ]
+    assert found[0] == found[1]
+    # The label of the last month's end would need bars after the span.
+    assert found[0]["model"]["5"]["n_dates"] == 4
