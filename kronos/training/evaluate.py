@@ -127,10 +127,14 @@ def average(rows: Sequence[dict[str, float]], weights: Sequence[int]) -> dict[st
 
 @torch.inference_mode()
 def training_tables(
-    tokenizer: KronosTokenizer, windows: Windows, rules: WindowRules
+    tokenizer: KronosTokenizer,
+    windows: Windows,
+    rules: WindowRules,
+    *,
+    count: int = TABLE_WINDOWS,
 ) -> TokenTables:
-    """Token tables of windows spread over the training span, at the middle context length."""
-    batch = windows.spread(TABLE_WINDOWS, sum(rules.context) // 2)
+    """Tables of ``count`` windows spread over the training span, at the middle context length."""
+    batch = windows.spread(count, sum(rules.context) // 2)
     assert batch is not None, "training windows lie wholly in their span"
     device = next(tokenizer.parameters()).device
     parts = [tokenizer.encode(part.x.to(device), half=True) for part in batch.split(256)]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from engine.config.load import load_tree
 from engine.scoring.cluster import ray_cluster
@@ -27,6 +28,15 @@ model_stage: {steps: 20, batch: 8, learning_rate: 0.003, epoch_windows: 64, eval
 checkpoint: {every: 5}
 validation: {windows: 24, rank_ic: false}
 """
+
+
+@pytest.fixture(scope="session", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Small operations are fastest, and repeat to the bit, on one thread."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="session")

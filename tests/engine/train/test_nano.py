@@ -32,7 +32,8 @@ def measured() -> dict[str, dict[str, float]]:
     held = cut_windows(bars, rules, split.validation, after=split.training.last)
     batches = validation_batches(held, rules, 120)
     tokenizer = KronosTokenizer.from_folder(NANO / "tokenizer")
-    tables = training_tables(tokenizer, cut_windows(bars, rules, split.training), rules)
+    training = cut_windows(bars, rules, split.training)
+    tables = training_tables(tokenizer, training, rules, count=512)
     model = Kronos.from_folder(NANO / "model")
     return {
         "tokenizer": evaluate_tokenizer(tokenizer, batches),
