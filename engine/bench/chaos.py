@@ -91,7 +91,9 @@ def _measure(job: Job, disturb: Callable[[subprocess.Popen[bytes]], int]) -> Dis
     kills = disturb(process)
     _, said = process.communicate()
     if process.returncode:
-        raise RuntimeError(f"the scoring run failed: {said.decode().strip()[-500:]}")
+        raise RuntimeError(
+            f"the scoring run ended with {process.returncode}: {said.decode().strip()[-500:]}"
+        )
     return Disturbed(job, kills, time.perf_counter() - started)
 
 
