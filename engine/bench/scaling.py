@@ -153,10 +153,10 @@ def run(arguments: list[str]) -> BenchResult:
                     f"{study.windows * work / 1e15:,.1f}",
                     f"{study.bars * BAR_BYTES / 1e9:,.2f}",
                     f"{study.windows * study.steps * kept / 1e9:,.1f}",
-                    f"{core_hours:,.0f}",
-                    f"{core_hours * CORE_DOLLARS:,.0f}",
-                    f"{gpu_hours:,.1f}",
-                    f"{gpu_hours * gpu.dollars:,.0f}",
+                    _figure(core_hours),
+                    _figure(core_hours * CORE_DOLLARS),
+                    _figure(gpu_hours),
+                    _figure(gpu_hours * gpu.dollars),
                 )
             )
     measured = ", ".join(
@@ -166,7 +166,7 @@ def run(arguments: list[str]) -> BenchResult:
         "scaling",
         (
             "study", "model", "windows", "GFLOP a window", "PFLOP", "bars GB", "shards GB",
-            "core-hours", "$", "GPU-hours (modelled)", "$ ",
+            "core-hours", "core $", "GPU-hours (modelled)", "GPU $",
         ),
         rows,
         (
@@ -178,6 +178,10 @@ def run(arguments: list[str]) -> BenchResult:
             f"nominal 67 and 3.35, {gpu.rows} rows a forward.",
         ),
     )  # fmt: skip
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 10 else f"{value:.2g}"
 
 
 def _matmul_flops() -> float:

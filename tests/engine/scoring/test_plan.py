@@ -31,6 +31,13 @@ def test_window_is_the_last_lookback_bars_up_to_asof(bars, calendar):
         assert panel.stamps[i][-1] == np.datetime64(asof)
 
 
+def test_the_order_of_rows_does_not_matter(bars, calendar):
+    asof = date(2020, 6, 30)
+    _, ordered = plan(bars, calendar, [asof])
+    _, shuffled = plan(bars.sample(fraction=1.0, shuffle=True, seed=0), calendar, [asof])
+    assert shuffled.windows.equals(ordered.windows)
+
+
 def test_forecast_dates_come_from_the_calendar_not_from_later_rows(bars, calendar):
     last = bars["date"].max()
     _, windows = plan(bars, calendar, [last])
