@@ -112,7 +112,7 @@ def lightgbm_baseline(
     embargo_sessions
         Between the last label learned from and the fold.
     min_names
-        With a median of fewer names a date nothing is fitted: no gate could use it.
+        A fold whose training dates have fewer in the median is not fitted: no gate could use it.
     folder
         Where finished fits are kept.
 
@@ -121,11 +121,11 @@ def lightgbm_baseline(
     OSError
         A fit cannot be written.
     """
-    names = _names_a_date(market)
+    most = _most_names(market)
     if not settings.enabled:
         return _nothing(horizons, {"baselines.lightgbm.enabled is false": 1})
-    if not asofs or names < min_names:
-        few = {f"{names:g} names a date, the gates need {min_names}": 1} if asofs else {}
+    if not asofs or most < min_names:
+        few = {f"at most {most} names a date, the gates need {min_names}": 1} if asofs else {}
         return _nothing(horizons, few)
     first = market.bars["date"].min()
     assert isinstance(first, date)
@@ -141,7 +141,9 @@ def lightgbm_baseline(
         embargo_sessions=embargo_sessions,
         refit=settings.refit,
     )
-    enough = [job for job in jobs if job.training_rows >= settings.min_train_rows]
+    rows_needed = settings.min_train_rows
+    learned = [job for job in jobs if job.training_rows >= rows_needed]
+    enough = [job for job in learned if job.names >= min_names]
     identity = _identity(market, data, settings, embargo_sessions, seed)
     store = FitStore(folder, identity)
     fitted = [found for job in enough if (found := store.read(job))]
@@ -172,7 +174,10 @@ def lightgbm_baseline(
         commit=commit,
         console=console,
     )
-    reason = f"fewer than {settings.min_train_rows} training rows"
+    left_out = {
+        f"fewer than {rows_needed} training rows": len(jobs) - len(learned),
+        f"fewer than {min_names} names a training date": len(learned) - len(enough),
+    }
     return LightGBMBaseline(
         predictions=_predictions(data, fitted),
         importances=_importances(data, fitted),
@@ -182,16 +187,17 @@ def lightgbm_baseline(
             "training_rows_median": int(np.median([job.training_rows for job in enough] or [0])),
             "training_rows_largest": max((job.training_rows for job in enough), default=0),
         },
-        skipped={reason: len(jobs) - len(enough)} if len(enough) < len(jobs) else {},
+        skipped={reason: count for reason, count in left_out.items() if count},
         identity=identity,
         fingerprint=store.fingerprint,
         reused=len(reused),
     )
 
 
-def _names_a_date(market: Market) -> float:
-    median = market.bars.group_by("date").len()["len"].median()
-    return float(median) if isinstance(median, (int, float)) else 0.0
+def _most_names(market: Market) -> int:
+    """With fewer than needed on the fullest date no fold has enough, and nothing need be read."""
+    most = market.bars.group_by("date").len()["len"].max()
+    return most if isinstance(most, int) else 0
 
 
 def _identity(

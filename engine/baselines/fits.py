@@ -33,6 +33,8 @@ class Job:
         Rows of the matrix to predict (u32): every ticker with a bar at one of them.
     training_rows
         How many rows there are to learn from.
+    names
+        Median number of names on the dates that are learned from; 0 without any.
     """
 
     fold: str
@@ -40,6 +42,7 @@ class Job:
     asofs: tuple[date, ...]
     predict: np.ndarray
     training_rows: int
+    names: float
 
 
 @dataclass(frozen=True)
@@ -81,7 +84,9 @@ def plan_jobs(
             known = training_rows(
                 labels[horizon], fold, calendar, embargo_sessions=embargo_sessions
             )
-            jobs.append(Job(fold, horizon, tuple(served), predict, known.height))
+            names = known.group_by("asof").len()["len"].median()
+            median = float(names) if isinstance(names, (int, float)) else 0.0
+            jobs.append(Job(fold, horizon, tuple(served), predict, known.height, median))
     return jobs
 
 

@@ -12,7 +12,6 @@ from backtest.ic import information_coefficient
 from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
 from engine.config import Settings
 from engine.data import Market
-from engine.features.market_index import adjusted_close
 from engine.run_folder import RunFolder
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
@@ -65,7 +64,7 @@ def baseline_scored(baseline: LightGBMBaseline, market: Market, asofs: Sequence[
 
     Rows of folds that had too little to learn from are skipped, with the reason.
     """
-    bars = market.bars.select("ticker", asof="date", last_close=adjusted_close())
+    bars = market.bars.select("ticker", asof="date", last_close="close")
     horizons = pl.DataFrame({"horizon": baseline.horizons}, schema={"horizon": pl.Int32})
     rows = (
         bars.filter(pl.col("asof").is_in(list(asofs)))

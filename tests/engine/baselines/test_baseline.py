@@ -169,7 +169,7 @@ def test_folds_with_too_little_to_learn_from_are_counted(fit, asofs):
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({"min_names": 21}, "20 names a date, the gates need 21"),
+        ({"min_names": 21}, "at most 20 names a date, the gates need 21"),
         (
             {"settings": SMALL.model_copy(update={"enabled": False})},
             "baselines.lightgbm.enabled is false",
