@@ -30,7 +30,7 @@ validation: {windows: 24, rank_ic: false}
 """
 
 
-@pytest.fixture(scope="session", autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def one_thread() -> Iterator[None]:
     """Small operations are fastest, and repeat to the bit, on one thread."""
     before = torch.get_num_threads()
