@@ -13,10 +13,11 @@ __all__ = ["main"]
 USAGE = """\
 usage: python -m engine.data import [FILE …] [--data.store FILE] [options]
        python -m engine.data check  [FILE …] [--data.store FILE] [--json OUT]
-       python -m engine.data info   [--data.store FILE] [--json OUT]
+       python -m engine.data info   [--data.store FILE] [--json OUT] [--prune-cache DAYS]
 
 import fills the price store from Parquet or CSV files and folders, or without FILE from
-data.source; check audits bars by rules; info shows what the store holds. Each with --help."""
+data.source; check audits bars by rules; info shows what the store
+and the score cache hold. Each with --help."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:

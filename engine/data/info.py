@@ -1,7 +1,8 @@
-"""`python -m engine.data info`: what is in a store, in one screen."""
+"""`python -m engine.data info`: what is in a store and in the score cache, in one screen."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +11,22 @@ from rich.table import Table
 
 from engine.command import make_console
 from engine.data.arguments import parse_arguments
+from engine.data.store.manifest import export_folder
 from engine.errors import UsageError
+from engine.scoring.cache import cache_folder, describe_cache, prune_cache
 
 __all__ = ["describe_store", "run_info"]
 
 SHOWN_IMPORTS = 8
 WIDTH = 26
-OPTIONS = {"json": True}
+SHOWN_SCORES = 8
+OPTIONS = {"json": True, "prune-cache": True}
 USAGE = """\
-usage: python -m engine.data info [--data.store FILE] [--json OUT]
+usage: python -m engine.data info [--data.store FILE] [--json OUT] [--prune-cache DAYS]
 
 Shows what the store holds: bars, indices, corporate actions, universe, rows left out, imports.
-Reads the exports alone, so it may run while another process imports."""
+Reads the exports alone, so it may run while another process imports. Shows too which scores are
+kept for later runs (scoring.cache); --prune-cache removes those not used for so many days."""
 
 
 def run_info(arguments: list[str]) -> int:
@@ -33,9 +38,18 @@ def run_info(arguments: list[str]) -> int:
         return 0
     if given.files:
         raise UsageError(f"unexpected argument '{given.files[0]}': name a store as --data.store")
-    content = describe_store(given.store)
-    for block in BLOCKS:
-        block(console, content)
+    root = cache_folder(given.settings.scoring.cache)
+    if "prune-cache" in given.options:
+        _prune(console, root, str(given.options["prune-cache"]))
+    content: dict[str, Any] = {"version": 1}
+    if "data.store" in given.given or export_folder(given.store).exists():
+        content = describe_store(given.store)
+        for block in BLOCKS:
+            block(console, content)
+    else:
+        console.print(f"no price store {given.store} here; --data.store names one", markup=False)
+    content["score_cache"] = _describe_cache(root)
+    _show_cache(console, content["score_cache"])
     if "json" in given.options:
         from engine.files import write_json
 
@@ -67,6 +81,53 @@ def describe_store(path: Path) -> dict[str, Any]:
         "corrections": store.corrections().height,
         "imports": store.imports,
     }  # fmt: skip
+
+
+def _prune(console: Console, root: Path | None, days: str) -> None:
+    if root is None:
+        raise UsageError("--prune-cache: scoring.cache is off")
+    try:
+        age = float(days)
+    except ValueError:
+        age = -1.0
+    if not 0 <= age < float("inf"):
+        raise UsageError(f"--prune-cache: {days!r} must be a number of days, at least 0")
+    files, size = prune_cache(root, older_than_days=age)
+    console.print(f"score cache: {files:,} files of {size / 1e6:,.1f} MB removed", markup=False)
+
+
+def _describe_cache(root: Path | None) -> dict[str, Any]:
+    entries = describe_cache(root) if root is not None else []
+    return {
+        "folder": None if root is None else str(root),
+        "megabytes": round(sum(entry.bytes for entry in entries) / 1e6, 1),
+        "scores": [
+            {
+                "fingerprint": entry.fingerprint,
+                "files": entry.files,
+                "megabytes": round(entry.bytes / 1e6, 1),
+                "last_used": datetime.fromtimestamp(entry.last_used, UTC).isoformat(" ", "minutes"),
+            }
+            for entry in entries
+        ],
+    }
+
+
+def _show_cache(console: Console, cache: dict[str, Any]) -> None:
+    if cache["folder"] is None:
+        console.print("score cache  off", highlight=False)
+        return
+    found = cache["scores"]
+    console.print(f"score cache  {cache['folder']}  {cache['megabytes']:,.1f} MB", soft_wrap=True)
+    table = Table(box=None)
+    for name in ("fingerprint", "files", "MB", "last used (UTC)"):
+        table.add_column(name, justify="right" if name in ("files", "MB") else "left")
+    for row in found[:SHOWN_SCORES]:
+        size = f"{row['megabytes']:,.1f}"
+        table.add_row(row["fingerprint"][:16], f"{row['files']:,}", size, row["last_used"][:16])
+    if found[SHOWN_SCORES:]:
+        table.add_row(f"and {len(found) - SHOWN_SCORES} more", "", "", "")
+    console.print(table)
 
 
 def _describe_bars(store: Any) -> dict[str, Any]:
