@@ -293,7 +293,7 @@ def test_a_card_can_be_added_to_but_not_taken_from(backtest):
     argv = ("--model.name", "kronos-nano", "--scoring.lookback", "64", "--scoring.horizons", "5",
             "--evaluation.start", "2019-01-01")  # fmt: skip
     _, folder, said = backtest(*argv, "--model.trained_until", "2001-01-01")
-    assert read(folder, "metrics.json")["run"]["trained_until"] == "2009-12-31"
+    assert read(folder, "metrics.json")["run"]["trained_until"] == "2010-06-30"
     assert "2001-01-01 is before what the model's card says" in said
     _, folder, _ = backtest(*argv, "--model.trained_until", "2018-12-31")
     assert read(folder, "metrics.json")["run"]["trained_until"] == "2018-12-31"
