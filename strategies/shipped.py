@@ -6,10 +6,12 @@ Every class is frozen, its fields are the parameters of ``strategy:`` in the con
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, replace
 
 import polars as pl
 
+from .base import Step
 from .candidates import Blend
 from .compose import Composed
 from .constrain import BetaNeutral, VolatilityTarget
@@ -20,10 +22,10 @@ from .weigh import ByConfidence, ByScore, Equal, InverseVolatility, Kelly
 __all__ = ["SHIPPED", "LongShortQuantile"]
 
 
-class _Shipped:
+class _Shipped(ABC):
+    @abstractmethod
     def composed(self) -> Composed:
         """The steps."""
-        raise NotImplementedError
 
     def __post_init__(self) -> None:
         self.composed()  # its steps check the parameters
@@ -51,10 +53,73 @@ class LongShortQuantile(_Shipped):
     def composed(self) -> Composed:
         return Composed(
             select=Tails(self.quantile, self.buffer),
-            weigh=Equal(),
+            weigh=self._weigh(),
+            constrain=self._constrain(),
+            score=self._score(),
             gross=self.gross,
             horizon=self.horizon,
         )
+
+    def _weigh(self) -> Step:
+        return Equal()
+
+    def _constrain(self) -> tuple[Step, ...]:
+        return ()
+
+    def _score(self) -> Step | None:
+        return None
+
+
+@dataclass(frozen=True)
+class MomentumBlend(LongShortQuantile):
+    """LongShortQuantile on the mean of two ranks: the score's and ``column``'s."""
+
+    column: str = "momentum_12m"
+    momentum_weight: float = 1.0
+
+    def _score(self) -> Step:
+        return Blend(self.column, self.momentum_weight)
+
+
+@dataclass(frozen=True)
+class VolatilityTargeted(LongShortQuantile):
+    """LongShortQuantile scaled to an expected annual volatility, ``gross`` at most."""
+
+    gross: float = 2.0
+    target: float = 0.1
+    column: str = "volatility_60"
+    correlation: float = 0.3
+
+    def _constrain(self) -> tuple[Step, ...]:
+        return (VolatilityTarget(self.target, self.column, self.correlation, self.gross),)
+
+
+@dataclass(frozen=True)
+class BetaNeutralQuantile(LongShortQuantile):
+    """LongShortQuantile with legs sized so that their betas offset."""
+
+    column: str = "beta_252"
+
+    def _constrain(self) -> tuple[Step, ...]:
+        return (BetaNeutral(self.column),)
+
+
+@dataclass(frozen=True)
+class InverseVolatilityQuantile(LongShortQuantile):
+    """LongShortQuantile whose names weigh 1 / volatility within their leg."""
+
+    column: str = "volatility_60"
+
+    def _weigh(self) -> Step:
+        return InverseVolatility(self.column)
+
+
+@dataclass(frozen=True)
+class UncertaintyWeighted(LongShortQuantile):
+    """LongShortQuantile whose names weigh 1 / dispersion of sampled paths within their leg."""
+
+    def _weigh(self) -> Step:
+        return ByConfidence()
 
 
 @dataclass(frozen=True)
@@ -67,13 +132,7 @@ class LongTopK(_Shipped):
     buffer: float = 0.0
 
     def composed(self) -> Composed:
-        return Composed(
-            select=TopK(self.k, self.buffer),
-            weigh=Equal(),
-            gross=self.gross,
-            net=self.gross,
-            horizon=self.horizon,
-        )
+        return _long_only(TopK(self.k, self.buffer), self.gross, self.horizon)
 
 
 @dataclass(frozen=True)
@@ -87,13 +146,7 @@ class Dropout(_Shipped):
     horizon: int | None = None
 
     def composed(self) -> Composed:
-        return Composed(
-            select=TopKDropout(self.k, self.drop, self.min_hold),
-            weigh=Equal(),
-            gross=self.gross,
-            net=self.gross,
-            horizon=self.horizon,
-        )
+        return _long_only(TopKDropout(self.k, self.drop, self.min_hold), self.gross, self.horizon)
 
 
 @dataclass(frozen=True)
@@ -106,107 +159,6 @@ class ScoreWeighted(_Shipped):
     def composed(self) -> Composed:
         return Composed(
             select=SignOfScore(), weigh=ByScore(), gross=self.gross, horizon=self.horizon
-        )
-
-
-@dataclass(frozen=True)
-class MomentumBlend(_Shipped):
-    """LongShortQuantile on the mean of two ranks: the score's and ``column``'s."""
-
-    column: str = "momentum_12m"
-    momentum_weight: float = 1.0
-    quantile: float = 0.2
-    gross: float = 1.0
-    horizon: int | None = None
-    buffer: float = 0.0
-
-    def composed(self) -> Composed:
-        return Composed(
-            score=Blend(self.column, self.momentum_weight),
-            select=Tails(self.quantile, self.buffer),
-            weigh=Equal(),
-            gross=self.gross,
-            horizon=self.horizon,
-        )
-
-
-@dataclass(frozen=True)
-class VolatilityTargeted(_Shipped):
-    """LongShortQuantile scaled to an expected annual volatility, ``gross`` at most."""
-
-    target: float = 0.1
-    column: str = "volatility_60"
-    correlation: float = 0.3
-    quantile: float = 0.2
-    gross: float = 2.0
-    horizon: int | None = None
-    buffer: float = 0.0
-
-    def composed(self) -> Composed:
-        scale = VolatilityTarget(self.target, self.column, self.correlation, self.gross)
-        return Composed(
-            select=Tails(self.quantile, self.buffer),
-            weigh=Equal(),
-            constrain=(scale,),
-            gross=self.gross,
-            horizon=self.horizon,
-        )
-
-
-@dataclass(frozen=True)
-class BetaNeutralQuantile(_Shipped):
-    """LongShortQuantile with legs sized so that their betas offset."""
-
-    column: str = "beta_252"
-    quantile: float = 0.2
-    gross: float = 1.0
-    horizon: int | None = None
-    buffer: float = 0.0
-
-    def composed(self) -> Composed:
-        return Composed(
-            select=Tails(self.quantile, self.buffer),
-            weigh=Equal(),
-            constrain=(BetaNeutral(self.column),),
-            gross=self.gross,
-            horizon=self.horizon,
-        )
-
-
-@dataclass(frozen=True)
-class InverseVolatilityQuantile(_Shipped):
-    """LongShortQuantile whose names weigh 1 / volatility within their leg."""
-
-    column: str = "volatility_60"
-    quantile: float = 0.2
-    gross: float = 1.0
-    horizon: int | None = None
-    buffer: float = 0.0
-
-    def composed(self) -> Composed:
-        return Composed(
-            select=Tails(self.quantile, self.buffer),
-            weigh=InverseVolatility(self.column),
-            gross=self.gross,
-            horizon=self.horizon,
-        )
-
-
-@dataclass(frozen=True)
-class UncertaintyWeighted(_Shipped):
-    """LongShortQuantile whose names weigh 1 / dispersion of sampled paths within their leg."""
-
-    quantile: float = 0.2
-    gross: float = 1.0
-    horizon: int | None = None
-    buffer: float = 0.0
-
-    def composed(self) -> Composed:
-        return Composed(
-            select=Tails(self.quantile, self.buffer),
-            weigh=ByConfidence(),
-            gross=self.gross,
-            horizon=self.horizon,
         )
 
 
@@ -237,13 +189,7 @@ class EqualWeight(_Shipped):
     horizon: int | None = None
 
     def composed(self) -> Composed:
-        return Composed(
-            select=Everyone(),
-            weigh=Equal(),
-            gross=self.gross,
-            net=self.gross,
-            horizon=self.horizon,
-        )
+        return _long_only(Everyone(), self.gross, self.horizon)
 
 
 @dataclass(frozen=True)
@@ -254,14 +200,11 @@ class BuyAndHold(_Shipped):
     horizon: int | None = None
 
     def composed(self) -> Composed:
-        return Composed(
-            select=Everyone(),
-            weigh=Equal(),
-            schedule=Once(),
-            gross=self.gross,
-            net=self.gross,
-            horizon=self.horizon,
-        )
+        return replace(_long_only(Everyone(), self.gross, self.horizon), schedule=Once())
+
+
+def _long_only(select: Step, gross: float, horizon: int | None) -> Composed:
+    return Composed(select=select, weigh=Equal(), gross=gross, net=gross, horizon=horizon)
 
 
 SHIPPED: dict[str, type[_Shipped]] = {

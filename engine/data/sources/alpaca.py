@@ -17,7 +17,14 @@ import polars as pl
 
 from engine.data.contract import BARS, INTRADAY, conform
 from engine.data.sources.base import ACTIONS, SourceData
-from engine.data.sources.network import Downloads, Retries, Ticker, downloads_folder, fetch_each
+from engine.data.sources.network import (
+    Downloads,
+    Found,
+    Retries,
+    Ticker,
+    downloads_folder,
+    fetch_each,
+)
 from engine.errors import UsageError
 
 __all__ = ["AlpacaSource"]
@@ -26,7 +33,7 @@ _FIRST = date(2016, 1, 1)
 _COLUMNS = {"t": "time", "o": "open", "h": "high", "l": "low", "c": "close", "v": "volume"}
 
 
-class AlpacaSource:
+class AlpacaSource(Found):
     """Daily bars, or bars of 1 to 59 minutes, of named tickers.
 
     Parameters are those of `YahooSource`; `url` is another server than Alpaca's.
@@ -59,7 +66,7 @@ class AlpacaSource:
         }
         self._retries = retries or Retries(per_minute=180.0)
         self._downloads = downloads or downloads_folder()
-        self._found: dict[str, tuple[date, date]] = {}
+        super().__init__()
 
     def fetch(
         self,
@@ -85,19 +92,7 @@ class AlpacaSource:
             name=self.name,
             downloads=Downloads(self._downloads, request),
         )
-        bars = pl.concat([part.bars for part in parts])
-        spans = bars.group_by("ticker").agg(first=pl.col("date").min(), last=pl.col("date").max())
-        self._found |= {ticker: (first, last) for ticker, first, last in spans.iter_rows()}
-        return SourceData(bars=bars, actions=pl.concat([part.actions for part in parts]))
-
-    def tickers(self) -> list[str]:
-        """The tickers that bars were found of so far."""
-        return sorted(self._found)
-
-    def span(self) -> tuple[date, date] | None:
-        """First and last date found so far."""
-        spans = self._found.values()
-        return (min(a for a, _ in spans), max(b for _, b in spans)) if spans else None
+        return self._collect(parts)
 
     def _ticker(self, ticker: str, start: date, end: date | None) -> Ticker:
         from alpaca.common.exceptions import APIError

@@ -15,17 +15,20 @@ import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import TypeVar
 
 import polars as pl
 
 from engine.command import make_console
+from engine.data.sources.base import SourceData
 from engine.files import write_frame
 from engine.progress import WorkProgress
 
 __all__ = [
     "Downloads",
+    "Found",
     "Retries",
     "SourceUnavailableError",
     "Ticker",
@@ -34,6 +37,29 @@ __all__ = [
 ]
 
 T = TypeVar("T")
+
+
+class Found:
+    """What a network source has bars of, as far as it was asked; a source cannot list the rest."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[date, date]] = {}
+
+    def tickers(self) -> list[str]:
+        """The tickers that bars were found of so far."""
+        return sorted(self._found)
+
+    def span(self) -> tuple[date, date] | None:
+        """First and last date found so far."""
+        spans = self._found.values()
+        return (min(a for a, _ in spans), max(b for _, b in spans)) if spans else None
+
+    def _collect(self, parts: Sequence[Ticker]) -> SourceData:
+        """One answer of all parts, remembered."""
+        bars = pl.concat([part.bars for part in parts])
+        spans = bars.group_by("ticker").agg(first=pl.col("date").min(), last=pl.col("date").max())
+        self._found |= {ticker: (first, last) for ticker, first, last in spans.iter_rows()}
+        return SourceData(bars=bars, actions=pl.concat([part.actions for part in parts]))
 
 
 class SourceUnavailableError(Exception):

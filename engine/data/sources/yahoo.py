@@ -17,7 +17,14 @@ import polars as pl
 from engine.data.contract import BARS, INTRADAY, conform
 from engine.data.sources.base import ACTIONS, SourceData
 from engine.data.sources.layouts import rename_columns
-from engine.data.sources.network import Downloads, Retries, Ticker, downloads_folder, fetch_each
+from engine.data.sources.network import (
+    Downloads,
+    Found,
+    Retries,
+    Ticker,
+    downloads_folder,
+    fetch_each,
+)
 from engine.errors import UsageError
 
 __all__ = ["YahooSource"]
@@ -27,7 +34,7 @@ _FIRST = date(1900, 1, 1)
 _TIMEOUTS = (30 + n / 1000 for n in itertools.count())
 
 
-class YahooSource:
+class YahooSource(Found):
     """Daily or intraday bars of named tickers.
 
     Parameters
@@ -64,7 +71,7 @@ class YahooSource:
         self._bar, self._zone, self._session = bar, zone, session
         self._retries = retries or Retries()
         self._downloads = downloads or downloads_folder()
-        self._found: dict[str, tuple[date, date]] = {}
+        super().__init__()
 
     def fetch(
         self,
@@ -91,19 +98,7 @@ class YahooSource:
             name=self.name,
             downloads=Downloads(self._downloads, request),
         )
-        bars = pl.concat([part.bars for part in parts])
-        spans = bars.group_by("ticker").agg(first=pl.col("date").min(), last=pl.col("date").max())
-        self._found |= {ticker: (first, last) for ticker, first, last in spans.iter_rows()}
-        return SourceData(bars=bars, actions=pl.concat([part.actions for part in parts]))
-
-    def tickers(self) -> list[str]:
-        """The tickers that bars were found of so far."""
-        return sorted(self._found)
-
-    def span(self) -> tuple[date, date] | None:
-        """First and last date found so far."""
-        spans = self._found.values()
-        return (min(a for a, _ in spans), max(b for _, b in spans)) if spans else None
+        return self._collect(parts)
 
     def _ticker(self, ticker: str, start: date | None, end: date | None) -> Ticker:
         from yfinance.exceptions import YFPricesMissingError, YFTzMissingError
