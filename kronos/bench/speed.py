@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from statistics import median
 from typing import Any
 
@@ -61,10 +62,13 @@ def measure(
     def forecast(name: str, predictor: KronosPredictor) -> None:
         tokens[name] = predictor.forecast(*data, seeds=range(batch)).mean
 
+    started = time.perf_counter()
     for _ in range(args.repeats):
         clocks["plain"].append(plain_clock(exact, batch, steps, args.context))
         clocks["exact"].append(measured(lambda: forecast("exact", exact)))
         clocks["fast"].append(measured(lambda: forecast("fast", fast)))
+        if time.perf_counter() - started > args.row_seconds:
+            break
     wall = {name: median(c.wall for c in each) for name, each in clocks.items()}
     cpu = {name: median(c.cpu for c in each) for name, each in clocks.items()}
     same = np.isclose(tokens["exact"], tokens["fast"], rtol=1e-4).all(axis=(1, 2))
@@ -77,6 +81,7 @@ def measure(
         "batch": batch,
         "steps": steps,
         "threads": torch.get_num_threads(),
+        "runs": len(clocks["fast"]),
         "wall_s": wall,
         "cpu_s": cpu,
         "ratio": {
