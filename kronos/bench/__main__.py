@@ -18,7 +18,11 @@ from kronos.kernels import KERNELS
 def main() -> int:
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--threads", type=int, help="torch threads (default: torch's own)")
-    common.add_argument("--json", type=Path, help="write the results here")
+    common.add_argument(
+        "--json",
+        type=Path,
+        help="write the results here; rows that it holds are not measured again",
+    )
     parser = argparse.ArgumentParser(
         prog="python -m kronos.bench", description=__doc__, parents=[common]
     )
