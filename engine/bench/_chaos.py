@@ -114,6 +114,9 @@ class ObservedSpec:
     def identity(self) -> dict[str, Any]:
         return self.inner.identity()
 
+    def nested_steps(self, lookback: int) -> int | None:
+        return self.inner.nested_steps(lookback)
+
     def build(self, threads: int) -> Forecaster:
         diary = Diary(Path(self.folder))
         forecaster = self.inner.build(threads)

@@ -181,6 +181,9 @@ class _EmptySpec:
     def identity(self) -> dict[str, Any]:
         return {"forecaster": "empty"}
 
+    def nested_steps(self, lookback: int) -> int | None:
+        return None
+
     def build(self, threads: int) -> Forecaster:
         return _Empty()
 
