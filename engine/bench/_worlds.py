@@ -21,8 +21,10 @@ __all__ = ["HORIZONS", "SKILL", "World", "make_world", "scores_of"]
 
 HORIZONS = (5, 10, 20)
 SKILL = 0.08
-_WARM_UP, _YEAR, _MONTH = 380, 252, 21
-_START = date(2010, 1, 4)
+_WARM_UP, _YEAR, _MONTH = 380, 251, 21
+# Judged dates begin with a calendar year and fill whole ones: a baseline refitted in January needs
+# no more fits than there are years.
+_FIRST_ASOF = date(2012, 1, 3)
 _PERSISTENCE = 0.99  # a month
 
 
@@ -63,7 +65,8 @@ def make_world(seed: int, *, names: int, years: int) -> World:
     calendar = TradingCalendar("XNYS")
     judged = years * _YEAR
     length = _WARM_UP + judged + max(HORIZONS)
-    sessions = calendar.sessions(_START, date(2059, 1, 1))[:length]
+    first = calendar.offset(_FIRST_ASOF, -_WARM_UP)
+    sessions = calendar.sessions(first, date(2059, 1, 1))[:length]
     common = rng.normal(0.0003, 0.01, length)
     loading = rng.normal(1.0, 0.3, names)
     # Simple returns: with log returns the noise's convexity alone would beat the benchmark.
