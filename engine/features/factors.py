@@ -237,6 +237,8 @@ def _prepared(
 
 
 def _zscore(name: str) -> pl.Expr:
+    # In one expression: aggregates by themselves are faster, and summed in an order that depends
+    # on the rows of other dates, so that later bars would move the last digit.
     value = pl.col(name)
     spread = value.std(ddof=1)
     return pl.when(spread > 0).then((value - value.mean()) / spread).over("date").alias(name)
