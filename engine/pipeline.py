@@ -54,7 +54,14 @@ from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from engine.strategy import load_strategy
 from strategies import Strategy
 
-__all__ = ["REDUNDANCY_FACTOR", "SCORE_COLUMNS", "Backtest", "run_backtest", "target_weights"]
+__all__ = [
+    "REDUNDANCY_FACTOR",
+    "SCORE_COLUMNS",
+    "Backtest",
+    "gate_rules",
+    "run_backtest",
+    "target_weights",
+]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
@@ -170,7 +177,7 @@ def _prepare(settings: Settings) -> _Prepared:
         strategy = load_strategy(settings.strategy.name, settings.strategy.parameters)
         strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
-        rules = _gate_rules(settings)
+        rules = gate_rules(settings)
         check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -201,7 +208,8 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
     ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
 
 
-def _gate_rules(settings: Settings) -> GateRules:
+def gate_rules(settings: Settings) -> GateRules:
+    """The rules of `evaluation.gates`. Raises ValueError naming file and key."""
     path = settings.evaluation.gates
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
