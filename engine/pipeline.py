@@ -38,10 +38,12 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
+from engine.data.sources.tables import read_sectors
 from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
+from engine.features.sectors import SECTOR, with_sectors
 from engine.files import write_frame
 from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
@@ -95,6 +97,7 @@ class _Prepared:
     rules: GateRules
     training: TrainingPeriod
     spec: ForecasterSpec | None
+    sectors: pl.DataFrame | None
 
 
 @dataclass
@@ -129,7 +132,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 feature_names=list(dict.fromkeys([*settings.features, *BASELINE_FACTORS])),
                 horizons=settings.scoring.horizons,
                 trained_until=training.until,
-            )
+            ).pipe(with_sectors, prepared.sectors)
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
             weights = target_weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("baselines"):
@@ -186,8 +189,9 @@ def _prepare(settings: Settings) -> _Prepared:
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
+    sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
     market = _at_most(load_market(settings.data), settings.data.max_tickers)
-    return _Prepared(market, strategy, costs, rules, training, spec)
+    return _Prepared(market, strategy, costs, rules, training, spec, sectors)
 
 
 def _at_most(market: Market, tickers: int | None) -> Market:
@@ -350,6 +354,7 @@ def _judge(
         baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
         factors=settings.features,
+        sector=SECTOR,
         price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,
