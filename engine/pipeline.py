@@ -169,6 +169,8 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             )
             tables = {"scores": scored.scores, "panel": panel, "weights": weights}
             tables["returns"] = data.returns
+            if scored.levels.height:
+                tables["levels"] = scored.levels
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)

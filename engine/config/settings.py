@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine.config.latest import LatestSettings
+from engine.config.live import LiveSettings
 from engine.config.simulated import SimulatedSettings
 
 __all__ = [
@@ -277,6 +278,7 @@ class Settings(BaseSettings):
     costs: CostSettings = CostSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     baselines: BaselineSettings = BaselineSettings()
+    live: LiveSettings = LiveSettings()
 
     @classmethod
     def settings_customise_sources(

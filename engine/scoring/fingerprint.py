@@ -7,6 +7,7 @@ import json
 from typing import Any
 
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.statistics import SCHEMA_VERSION
 
 __all__ = ["fingerprint"]
 
@@ -22,6 +23,7 @@ def fingerprint(
     """
     content = {
         "version": 2,
+        "statistics": SCHEMA_VERSION,
         **spec.identity(),
         "lookback": lookback,
         "steps": steps,

@@ -4,7 +4,8 @@
 2. `ShardStore.read` gives what earlier runs of the same fingerprint finished in this run's
    folder, `ScoreCache.fetch` what runs of other names did.
 3. `score_shards` computes the rest on Ray; with nothing left Ray is not even started.
-4. `assemble_scores` reads the horizons from the statistics and accounts for every window.
+4. `assemble_scores` reads the horizons from the statistics and accounts for every window;
+   `assemble_levels` reads the bar predicted for the next session.
 
 If a forward does not fit into memory, the batch size is halved for the whole run and everything
 is scored under its new fingerprint: batches of two shapes never mix.
@@ -32,12 +33,14 @@ from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
 from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.progress import ScoringProgress
 from engine.scoring.scores import MEASURES, assemble_scores
 from engine.scoring.shard_store import KEY, ShardStore, Stored
+from engine.scoring.statistics import LEVELS
 
 __all__ = ["Scored", "score_market"]
 
@@ -57,6 +60,8 @@ class Scored:
         skipped: windows without a full history, by reason.
         failed: windows given up, by reason.
         dropped: rows of a given scores file that were left out, by reason.
+        levels: the bar predicted for the session after each asof (`levels.LEVELS_SCHEMA`); no
+            rows from a forecaster that predicts closes only.
     """
 
     scores: pl.DataFrame
@@ -66,6 +71,7 @@ class Scored:
     skipped: dict[str, int]
     failed: dict[str, int]
     dropped: dict[str, int] = field(default_factory=dict)
+    levels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEVELS_SCHEMA))
 
 
 def score_market(
@@ -156,8 +162,9 @@ class _Job:
             found.append(self._read(store, store.names().difference(*(p.names for p in found))))
         elif cache:
             cache.add(store)
+        finished = _joined(found)
         scores = assemble_scores(
-            plan, _joined(found), outcome.failed, horizons=scoring.horizons, form=scoring.score
+            plan, finished, outcome.failed, horizons=scoring.horizons, form=scoring.score
         )
         planned = plan.planned.height
         if planned > missing.height:
@@ -179,13 +186,16 @@ class _Job:
             },
             skipped=plan.skipped,
             failed=_counts(list(outcome.failed.values())),
+            levels=assemble_levels(plan, finished),
         )
 
     def _read(self, store: ShardStore, names: Collection[str]) -> Stored:
         """Only the steps and the form that are asked for: a shard holds every step of both."""
         columns = [f"{self.scoring.score}_{name}" for name in MEASURES]
-        steps = self.plan.horizon_steps(self.scoring.horizons)["step"].unique().to_list()
-        return store.read(names, columns=[*columns, "last_close", "n_paths"], steps=steps)
+        columns += ["terminal_score", "last_close", "n_paths", *LEVELS]
+        asked = self.plan.horizon_steps(self.scoring.horizons)["step"]
+        steps = sorted({*asked, *level_steps(self.plan)})
+        return store.read(names, columns=columns, steps=steps)
 
     def _compute(self, missing: pl.DataFrame, store: ShardStore, console: Console) -> Outcome:
         scoring, prices = self.scoring, self.prices

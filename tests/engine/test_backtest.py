@@ -151,7 +151,7 @@ def test_future_rows_as_noise_change_nothing_before_them(backtest, bars, tmp_pat
     _, real, _ = backtest(*argv, name="real")
     _, fake, _ = backtest(*argv, data=path, name="fake")
     known = pl.col("asof") <= cut
-    for table in ("scores", "weights"):
+    for table in ("scores", "weights", "levels"):
         one, two = (pl.read_parquet(f / f"{table}.parquet") for f in (real, fake))
         assert one.filter(known).height > 0
         assert one.filter(known).equals(two.filter(known))
