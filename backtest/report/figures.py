@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["render_figures"]
+__all__ = ["STYLE", "render_figures"]
 
-_STYLE: dict[str, Any] = {
+STYLE: dict[str, Any] = {
     "font.size": 9,
     "font.family": "DejaVu Sans",
     "axes.spines.top": False,
@@ -33,6 +33,8 @@ _STYLE: dict[str, Any] = {
     "grid.color": palette.RULE,
     "grid.linewidth": 0.7,
     "legend.frameon": False,
+    "axes.titlelocation": "left",
+    "axes.titlesize": 10,
 }
 _WIDTH, _DPI, _PIXELS_PER_INCH = 8.0, 100, 88
 _TITLE, _LEGEND, _FOOT = 0.34, 0.24, 0.62
@@ -43,7 +45,7 @@ def render_figures(charts: Mapping[str, Chart]) -> dict[str, bytes]:
     """PNG bytes of every chart, by name. The same charts give the same bytes."""
     import matplotlib
 
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         return {name: _png(_figure(chart, TITLES[name])) for name, chart in charts.items()}
 
 
