@@ -13,6 +13,7 @@ from .charts.chart import horizon_colors
 from .data import ReportData
 from .formatting import is_number
 from .series import (
+    attribution_series,
     churn_series,
     condition_threshold,
     performance,
@@ -111,6 +112,36 @@ def _equity(data: ReportData) -> Figure | None:
     for ax in (top, bottom):
         ax.axhline(0, color=palette.GREY, lw=0.8)
         _as_percent(ax.yaxis)
+    return figure
+
+
+def _attribution(data: ReportData) -> Figure | None:
+    series = attribution_series(data.attribution)
+    if series is None:
+        return None
+    known = any(value is not None for value in series.beta)
+    figure, axes = _panels(3 + known, 6.0 + 1.4 * known, sharex=True)
+    dates: Any = series.dates
+    curves = [
+        (series.long, "Long", palette.NET, "-"),
+        (series.short, "Short", palette.VERMILLION, "-"),
+        (series.cost, "Costs", palette.GREY, ":"),
+    ]
+    for values, name, color, style in curves:
+        axes[0].plot(dates, _numbers(values), label=name, color=color, ls=style, lw=1.6)
+    axes[0].legend(ncols=3, loc="upper left")
+    axes[0].set_title("Cumulative profit of each leg before costs, and costs, of starting capital")
+    axes[1].plot(dates, _numbers(series.long_exposure), color=palette.NET, lw=1.2)
+    axes[1].plot(dates, _numbers(series.short_exposure), color=palette.VERMILLION, lw=1.2)
+    axes[1].set_title("Long and short exposure, of equity")
+    axes[2].vlines(dates, 0, _numbers(series.turnover), color=palette.GREY, lw=1.0)
+    axes[2].set_title("Turnover")
+    for ax in axes[:3]:
+        _as_percent(ax.yaxis)
+    if known:
+        axes[3].plot(dates, _numbers(series.beta), color=palette.INK, lw=1.2)
+        axes[3].axhline(0, color=palette.GREY, lw=0.8)
+        axes[3].set_title("Beta to the benchmark")
     return figure
 
 
@@ -232,6 +263,7 @@ def _horizon_legend(figure: Figure, horizons: list[int], colors: dict[int, str])
 
 DRAWINGS: dict[str, Callable[[ReportData], Figure | None]] = {
     "equity": _equity,
+    "attribution": _attribution,
     "rank_ic": _rank_ic,
     "rank_ic_by_horizon": _rank_ic_by_horizon,
     "quantiles": _quantiles,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from . import judging_tables, lists, tables, verdict
+from . import judging_tables, lists, strategy_tables, tables, verdict
 from .caveats import caveats
 from .data import ReportData
 from .gate_cards import gates
@@ -15,6 +15,7 @@ __all__ = ["render_markdown"]
 
 CAPTIONS = {
     "equity": "Cumulative return and drawdown",
+    "attribution": "Profit of each leg, exposure, turnover and beta over time",
     "rank_ic": "RankIC over time",
     "rank_ic_by_horizon": "RankIC by horizon with its 95% interval",
     "quantiles": "Mean label by score quantile",
@@ -32,6 +33,9 @@ def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
         _verdict(data),
         _headline(data),
         _portfolio(data),
+        _tables("Walk-forward selection", strategy_tables.selection_tables(data)),
+        _tables("Attribution", strategy_tables.attribution_tables(data)),
+        _tables("Trading the forecast bar", strategy_tables.entry_tables(data)),
         _signal(data),
         _costs(data),
         _regimes(data),
@@ -109,6 +113,18 @@ def _portfolio(data: ReportData) -> list[str]:
     if not rows:
         return ["## Portfolio", "", "No portfolio was simulated on out-of-sample dates."]
     return ["## Portfolio", *_table(["", "Value"], ([r.label, _cell(r.cells[0])] for r in rows))]
+
+
+def _tables(heading: str, found: Sequence[strategy_tables.Table]) -> list[str]:
+    lines = [f"## {heading}"] if found else []
+    for table in found:
+        lines += [
+            "",
+            f"### {_plain(table.title)}",
+            *(["", _plain(table.note)] if table.note else []),
+        ]
+        lines += _table(table.header, table.rows)
+    return lines
 
 
 def _signal(data: ReportData) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ..data import ReportData
+from .attribution import attribution
 from .chart import Chart
 from .stability import capacity, cost_curve, decay, starts
 from .summary import baselines, quantiles, rank_ic_by_horizon, regimes
@@ -16,6 +17,7 @@ def build_charts(data: ReportData) -> dict[str, Chart]:
     charts = {
         "rank_ic_by_horizon": rank_ic_by_horizon(data),
         "equity": equity(data),
+        "attribution": attribution(data),
         "rank_ic": rank_ic(data),
         "quantiles": quantiles(data),
         "churn": churn(data),
