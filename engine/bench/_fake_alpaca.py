@@ -142,7 +142,7 @@ class FakeAlpaca:
         routes: dict[str, Callable[[], Any]] = {
             "/v2/account": account.account,
             "/v2/positions": account.positions,
-            "/v2/orders": lambda: account.orders(query.get("status", "open")),
+            "/v2/orders": lambda: self._orders(query),
             "/v2/assets": account.all_assets,
             "/v2/account/activities/FILL": lambda: self._activities(query),
             "/v2/clock": self._clock,
@@ -155,13 +155,21 @@ class FakeAlpaca:
             raise AnswerError(404, 40410000, f"endpoint not found: {path}")
         return routes[path]()
 
+    def _orders(self, query: dict[str, str]) -> list[dict[str, Any]]:
+        found = self.account.orders(query.get("status", "open"))
+        after = query.get("after")
+        if after is not None:
+            found = [one for one in found if _time(one["submitted_at"]) > _time(after)]
+        if query.get("direction", "desc") == "asc":
+            found.reverse()
+        return found[: min(int(query.get("limit", 50)), 500)]
+
     def _activities(self, query: dict[str, str]) -> list[dict[str, Any]]:
         after = query.get("after")
         found = [
             one
             for one in self.account.activities()
-            if after is None
-            or datetime.fromisoformat(one["transaction_time"]) > datetime.fromisoformat(after)
+            if after is None or _time(one["transaction_time"]) > _time(after)
         ]
         if query.get("direction", "desc") == "desc":
             found.reverse()
@@ -201,9 +209,16 @@ class FakeAlpaca:
         ]
 
 
+def _time(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
 def _handler(side: FakeAlpaca) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        # One packet an answer: two would wait for each other's acknowledgement, 40 ms each time.
+        wbufsize = -1
+        disable_nagle_algorithm = True
 
         def do_GET(self) -> None:
             self._serve("GET")
