@@ -354,6 +354,7 @@ def test_an_answer_of_another_form_is_one_line(side):
         ({"url": "https://api.alpaca.markets"}, KEYS, "KRONOS_LIVE_TRADING=yes"),
         ({"url": "http://example.org"}, KEYS, "unencrypted"),
         ({"data_url": "http://example.org"}, KEYS, "unencrypted"),
+        ({"url": "https://key:secret@example.org"}, KEYS, "without user and password"),
     ],
 )
 def test_who_may_trade(changes, environ, reason):
