@@ -149,6 +149,30 @@ def test_an_order_without_an_answer_is_executed_once(side, kind, times):
     assert len(side.sent) == (1 if kind.endswith("after") else times + 1)
 
 
+def test_an_order_that_arrives_late_is_found_by_its_refused_twin(side):
+    side.faults(
+        Fault("reset_after", method="POST"),
+        Fault("status", 404, path="/v2/orders:by", body='{"message": "order not found"}'),
+    )
+    assert side.broker().submit(BUY).filled == 100
+    assert len(side.sent) == 2
+    assert side.broker().positions()["A"].quantity == 100
+    nowhere = Fault("status", 404, path="/v2/orders:by", body='{"message": "order not found"}')
+    side.faults(*[nowhere] * 5)
+    with pytest.raises(BrokerDownError, match="not to be found"):
+        side.broker().submit(BUY)
+
+
+def test_an_order_filled_before_it_can_be_cancelled_stays_filled(side):
+    broker = side.broker()
+    broker.submit(BUY)
+    broker._newest.clear()
+    side.faults(Fault("stale", path="/v2/orders:by"))
+    broker.cancel(BUY.client_id)
+    assert side.server.asked[-1][0] == "DELETE"
+    assert broker.order(BUY.client_id).status == "filled"
+
+
 def test_an_order_of_a_process_that_died_is_found(side):
     side.broker().submit(BUY)
     again = side.broker().submit(BUY)
