@@ -187,7 +187,7 @@ def _machine_learning(
         interval = mean_interval(
             paired["rank_ic"] - against,
             horizon=int(key),
-            spacing=session_spacing(paired["asof"].to_list(), judgement.sessions),
+            spacing=session_spacing(paired["asof"], judgement.sessions),
         )
         numbers["baseline_rank_ic"][key] = reached
         numbers["threshold"][key] = threshold

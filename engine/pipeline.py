@@ -38,10 +38,12 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
+from engine.data.sources.tables import read_sectors
 from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
+from engine.features.sectors import SECTOR, with_sectors
 from engine.files import write_frame
 from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
@@ -59,6 +61,7 @@ __all__ = [
     "SCORE_COLUMNS",
     "Backtest",
     "first_tickers",
+    "gate_rules",
     "run_backtest",
     "target_weights",
 ]
@@ -95,6 +98,7 @@ class _Prepared:
     rules: GateRules
     training: TrainingPeriod
     spec: ForecasterSpec | None
+    sectors: pl.DataFrame | None
 
 
 @dataclass
@@ -129,7 +133,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 feature_names=list(dict.fromkeys([*settings.features, *BASELINE_FACTORS])),
                 horizons=settings.scoring.horizons,
                 trained_until=training.until,
-            )
+            ).pipe(with_sectors, prepared.sectors)
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
             weights = target_weights(prepared.strategy, panel, settings.features, schedule)
         with clock.stage("baselines"):
@@ -166,6 +170,8 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             )
             tables = {"scores": scored.scores, "panel": panel, "weights": weights}
             tables["returns"] = data.returns
+            if scored.levels.height:
+                tables["levels"] = scored.levels
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)
@@ -177,7 +183,7 @@ def _prepare(settings: Settings) -> _Prepared:
         strategy = load_strategy(settings.strategy.name, settings.strategy.parameters)
         strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
-        rules = _gate_rules(settings)
+        rules = gate_rules(settings)
         check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -186,8 +192,9 @@ def _prepare(settings: Settings) -> _Prepared:
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
+    sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
     market = first_tickers(load_market(settings.data), settings.data.max_tickers)
-    return _Prepared(market, strategy, costs, rules, training, spec)
+    return _Prepared(market, strategy, costs, rules, training, spec, sectors)
 
 
 def first_tickers(market: Market, tickers: int | None) -> Market:
@@ -208,7 +215,8 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
     ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
 
 
-def _gate_rules(settings: Settings) -> GateRules:
+def gate_rules(settings: Settings) -> GateRules:
+    """The rules of `evaluation.gates`. Raises ValueError naming file and key."""
     path = settings.evaluation.gates
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -349,6 +357,7 @@ def _judge(
         baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
         factors=settings.features,
+        sector=SECTOR,
         price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,

@@ -21,8 +21,10 @@ __all__ = ["HORIZONS", "SKILL", "World", "make_world", "scores_of"]
 
 HORIZONS = (5, 10, 20)
 SKILL = 0.08
-_WARM_UP, _YEAR, _MONTH = 380, 252, 21
-_START = date(2010, 1, 4)
+_WARM_UP, _YEAR, _MONTH = 380, 251, 21
+# Judged dates begin with a calendar year and fill whole ones: a baseline refitted in January needs
+# no more fits than there are years.
+_FIRST_ASOF = date(2012, 1, 3)
 _PERSISTENCE = 0.99  # a month
 
 
@@ -63,7 +65,8 @@ def make_world(seed: int, *, names: int, years: int) -> World:
     calendar = TradingCalendar("XNYS")
     judged = years * _YEAR
     length = _WARM_UP + judged + max(HORIZONS)
-    sessions = calendar.sessions(_START, date(2059, 1, 1))[:length]
+    first = calendar.offset(_FIRST_ASOF, -_WARM_UP)
+    sessions = calendar.sessions(first, date(2059, 1, 1))[:length]
     common = rng.normal(0.0003, 0.01, length)
     loading = rng.normal(1.0, 0.3, names)
     # Simple returns: with log returns the noise's convexity alone would beat the benchmark.
@@ -119,8 +122,11 @@ def scores_of(world: World) -> Mapping[str, np.ndarray]:
     shape = (len(world.asofs), world.market.bars["ticker"].n_unique(), len(HORIZONS))
     label = world.panel["label"].to_numpy().reshape(shape)
     persistent = _persistent(rng, shape[0], shape[1])[:, :, None]
-    share = 2 * np.sin(np.pi * SKILL / 6)  # Spearman to Pearson, of a bivariate normal
-    planted = share * _normal_scores(label) + np.sqrt(1 - share**2) * persistent
+    # Both as ranks: the spread of 100 persistent numbers stays what it happened to be for years, and
+    # with it the skill of a fixed share of the label.
+    share = _share(SKILL, shape[1])
+    beside = np.sqrt(1 - share**2) * _normal_scores(persistent)
+    planted = share * _normal_scores(label) + beside
     independent = np.broadcast_to(rng.normal(size=(*shape[:2], 1)), shape)
     found = {
         "independent": independent,
@@ -140,6 +146,18 @@ def _persistent(rng: np.random.Generator, dates: int, names: int) -> np.ndarray:
     for t in range(1, dates):
         values[t] = kept * values[t - 1] + np.sqrt(1 - kept**2) * rng.normal(size=names)
     return values
+
+
+def _share(rank_ic: float, names: int) -> float:
+    """Pearson correlation of a bivariate normal whose Spearman correlation, in samples of `names`,
+    is expected to be `rank_ic` (Moran, 1948)."""
+    from scipy.optimize import brentq
+
+    def expected(rho: float) -> float:
+        arcs = np.arcsin(rho) + (names - 2) * np.arcsin(rho / 2)
+        return float(6 / (np.pi * (names + 1)) * arcs)
+
+    return float(brentq(lambda rho: expected(rho) - rank_ic, 0.0, 0.9))
 
 
 def _normal_scores(values: np.ndarray) -> np.ndarray:

@@ -87,6 +87,7 @@ class DataSettings(Section):
     max_tickers: PositiveInt | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
+    sectors: Path | None = None
     start: date | None = None
     end: date | None = None
     calendar: str = "XNYS"
