@@ -63,6 +63,7 @@ __all__ = [
     "REDUNDANCY_FACTOR",
     "SCORE_COLUMNS",
     "Backtest",
+    "first_tickers",
     "gate_rules",
     "run_backtest",
     "target_weights",
@@ -218,12 +219,12 @@ def _prepare(settings: Settings) -> _Prepared:
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
     sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
-    market = _at_most(load_market(settings.data), settings.data.max_tickers)
+    market = first_tickers(load_market(settings.data), settings.data.max_tickers)
     check_entry(settings, market, predicts_bars=isinstance(spec, KronosSpec))
     return _Prepared(market, points, costs, rules, training, spec, sectors)
 
 
-def _at_most(market: Market, tickers: int | None) -> Market:
+def first_tickers(market: Market, tickers: int | None) -> Market:
     """The market of its first tickers by name: a choice that knows no future."""
     if tickers is None or len(market.tickers) <= tickers:
         return market

@@ -181,12 +181,14 @@ class StrategySettings(BaseModel):
     """A strategy's name and its own parameters (checked against the strategy itself).
 
     `grid` maps parameters to the values among which each fold's are chosen on the past.
+    `since` is where signals begin to replay the rebalances of a strategy with a memory.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "long_short_quantile"
     grid: dict[str, list[Any]] = {}
+    since: date | None = None
 
     @field_validator("grid")
     @classmethod
@@ -198,7 +200,7 @@ class StrategySettings(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters given besides the name."""
+        """The parameters given besides `name`, `grid` and `since`."""
         return dict(self.model_extra or {})
 
 
