@@ -54,7 +54,14 @@ from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from engine.strategy import load_strategy
 from strategies import Strategy
 
-__all__ = ["REDUNDANCY_FACTOR", "SCORE_COLUMNS", "Backtest", "run_backtest", "target_weights"]
+__all__ = [
+    "REDUNDANCY_FACTOR",
+    "SCORE_COLUMNS",
+    "Backtest",
+    "first_tickers",
+    "run_backtest",
+    "target_weights",
+]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
@@ -179,11 +186,11 @@ def _prepare(settings: Settings) -> _Prepared:
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
-    market = _at_most(load_market(settings.data), settings.data.max_tickers)
+    market = first_tickers(load_market(settings.data), settings.data.max_tickers)
     return _Prepared(market, strategy, costs, rules, training, spec)
 
 
-def _at_most(market: Market, tickers: int | None) -> Market:
+def first_tickers(market: Market, tickers: int | None) -> Market:
     """The market of its first tickers by name: a choice that knows no future."""
     if tickers is None or len(market.tickers) <= tickers:
         return market
@@ -358,7 +365,9 @@ def _count_trials(settings: Settings, market: Market, scored: Scored, judged: Ju
     trial = Trial(
         data_hash=market.data_hash,
         scores=scored.fingerprint or scores_hash(scored.scores),
-        strategy=settings.strategy.model_dump() | schedule | {"horizons": scoring.horizons},
+        strategy=settings.strategy.model_dump(exclude={"since"})
+        | schedule
+        | {"horizons": scoring.horizons},
         costs=settings.costs.model_dump(),
         run=settings.run.name,
         first_asof=judged.first_asof,

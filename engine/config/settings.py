@@ -174,15 +174,19 @@ class ScoringSettings(Section):
 
 
 class StrategySettings(BaseModel):
-    """A strategy's name and its own parameters (checked against the strategy itself)."""
+    """A strategy's name and its own parameters (checked against the strategy itself).
+
+    `since` is where signals begin to replay the rebalances of a strategy with a memory.
+    """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "long_short_quantile"
+    since: date | None = None
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters given besides the name."""
+        """The parameters given besides the name and `since`."""
         return dict(self.model_extra or {})
 
 

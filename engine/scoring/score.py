@@ -32,6 +32,7 @@ from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.inline import score_shards_here
 from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -79,10 +80,13 @@ def score_market(
     shards: Path,
     console: Console,
     members: pl.DataFrame | None = None,
+    inline_shards: int = 0,
 ) -> Scored:
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
 
-    With `members` (ticker, from, to) a ticker is a candidate only while it is a member.
+    With `members` (ticker, from, to) a ticker is a candidate only while it is a member. Up to
+    `inline_shards` missing shards are scored in this process and without Ray, to the same bits;
+    nothing is tried again or set aside then.
 
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept. Raises UsageError for horizons beyond the model.
@@ -99,7 +103,7 @@ def score_market(
     plan = replace(plan, windows=only_members(plan.windows, members))
     halvings = 0
     while True:
-        job = _Job(plan, prices, spec, scoring, seed, steps, shards)
+        job = _Job(plan, prices, spec, scoring, seed, steps, shards, inline_shards)
         try:
             scored = job.run(console)
         except MemoryShortageError as error:
@@ -126,6 +130,7 @@ class _Job:
     seed: int
     steps: int
     shards: Path
+    inline_shards: int = 0
 
     def run(self, console: Console) -> Scored:
         plan, scoring = self.plan, self.scoring
@@ -191,6 +196,15 @@ class _Job:
         scoring, prices = self.scoring, self.prices
         size = max(1, scoring.batch_size // scoring.sampling.paths)
         shards = cut_shards(self.plan, missing, size)
+        if len(shards) <= self.inline_shards:
+            return score_shards_here(
+                shards,
+                spec=self.spec,
+                prices=prices,
+                lookback=scoring.lookback,
+                store=store,
+                threads=scoring.cpus_per_actor,
+            )
         private = is_private(scoring.ray_address)
         actors = min(default_actors(scoring), len(shards)) if private else scoring.actors
         log.info(
