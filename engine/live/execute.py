@@ -22,7 +22,7 @@ from engine.live.clock import Clock
 from engine.live.guards import GuardEvent
 from engine.live.orders import next_attempt
 from engine.live.patience import HaltedError, LateError, Patience
-from engine.live.records import OrderReport
+from engine.live.records import CLOSED, OrderReport
 from engine.live.state import LiveState, OrderRecord
 
 __all__ = ["Executor"]
@@ -182,7 +182,9 @@ class Executor:
         return [
             record
             for record in self.state.orders.unsettled()
-            if record.planned.session == session and record.planned.stage <= stage
+            if record.planned.session == session
+            and record.planned.stage <= stage
+            and record.broker_id is not None
         ]
 
     def _poll(self, session: date, stage: int) -> None:
@@ -196,13 +198,14 @@ class Executor:
     def _report(self, record: OrderRecord) -> OrderReport | None:
         return self._patience.ask(partial(self.broker.order, record.order.client_id))
 
-    def _take(self, record: OrderRecord, report: OrderReport) -> None:
+    def _take(self, record: OrderRecord, report: OrderReport) -> OrderReport:
         """Record a report; a rejection plans the next attempt in the same transaction."""
         with self.state.transaction():
             news = self.state.orders.report(report, self.clock.now())
             if news and report.status == "rejected" and report.filled <= _EPSILON:
                 log.warning("%s rejected: %s", _line(record), report.reason)
                 self._try_again(record)
+        return report
 
     def _try_again(self, record: OrderRecord) -> None:
         if record.planned.attempt < self.settings.schedule.max_attempts:
@@ -219,12 +222,17 @@ class Executor:
 
     def _cancel(self, session: date) -> None:
         """Cancel what is open at the broker, and hear what became of it."""
-        stage = 1 + max((r.planned.stage for r in self.state.orders.of(session)), default=0)
-        pending = [record for record in self._unsettled(session, stage) if not record.closed]
-        for record in pending:
-            self._patience.ask(partial(self.broker.cancel, record.order.client_id))
-        if pending:
-            self._watch(session, stage)
+        last = max((record.planned.stage for record in self.state.orders.of(session)), default=0)
+        cancelled = 0
+        for record in self.state.orders.of(session):
+            if record.sent is None or record.closed:
+                continue
+            report = self._report(record)
+            if report is not None and self._take(record, report).status not in CLOSED:
+                self._patience.ask(partial(self.broker.cancel, record.order.client_id))
+                cancelled += 1
+        if cancelled:
+            self._watch(session, last)
 
     def _give_up(self, record: OrderRecord, reason: str) -> None:
         log.warning("%s closed: %s", _line(record), reason)
