@@ -49,7 +49,7 @@ def known_market(
     """
     now = now or datetime.now(UTC)
     if quotes is None:
-        found = load_market(_until(data, asof), now=now) if market is None else _cut(market, asof)
+        found = _loaded(data, asof, now) if market is None else _cut(market, asof)
         _require_bar(found, asof, now)
         return Known(found)
     calendar = TradingCalendar(data.calendar)
@@ -62,6 +62,14 @@ def known_market(
     else:
         market = _cut(market, calendar.offset(asof, -1))
     return _with_quotes(market, data, quotes, asof, now)
+
+
+def _loaded(data: DataSettings, asof: date, now: datetime) -> Market:
+    try:
+        return load_market(_until(data, asof), now=now)
+    except UsageError as error:
+        ours = str(error).startswith("data.end") and data.end != asof
+        raise UsageError(f"--as-of {asof}: {error}" if ours else str(error)) from None
 
 
 def _until(data: DataSettings, asof: date) -> DataSettings:
