@@ -55,9 +55,7 @@ def start(
         RunFolder(settings.run.dir, settings.run.name).open() as folder,
         open_state(state_file(settings)) as state,
     ):
-        clock = _clock(
-            folder.path, agenda, replay, begun=state.cycles.last_session() is not None
-        )
+        clock = _clock(folder.path, agenda, replay, begun=state.cycles.last_session() is not None)
         with _broker(settings, clock) as broker:
             monitor = Monitor(console, clock, folder.path, webhook)
             context = Context(
@@ -93,9 +91,7 @@ def _check(settings: Settings, replay: tuple[date, date] | None) -> None:
         raise UsageError("--replay needs live.paper.quotes data")
 
 
-def _clock(
-    folder: Path, agenda: Agenda, replay: tuple[date, date] | None, *, begun: bool
-) -> Clock:
+def _clock(folder: Path, agenda: Agenda, replay: tuple[date, date] | None, *, begun: bool) -> Clock:
     path = folder / CLOCK
     if replay is None:
         if path.exists():
