@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -34,7 +35,7 @@ class Monitor:
     def tell(self, event: str, message: str, *, warning: bool = False, **fields: Any) -> None:
         """One thing that happened. A warning reaches the terminal as the engine's warnings do."""
         now = self._clock.now()
-        entry = {"event": event, "at": now.isoformat(timespec="seconds"), **fields}
+        entry = _plain({"event": event, "at": now.isoformat(timespec="seconds"), **fields})
         log.log(
             logging.WARNING if warning else logging.INFO, "%s", message, extra={"fields": entry}
         )
@@ -60,3 +61,8 @@ class Monitor:
     def status(self, content: Mapping[str, Any]) -> None:
         """Leave where the loop stands in `status.json`, for the command `status`."""
         write_json(self._folder / STATUS, dict(content))
+
+
+def _plain(entry: Mapping[str, Any]) -> dict[str, Any]:
+    """As JSON will have it: dates as text."""
+    return json.loads(json.dumps(dict(entry), default=str))

@@ -15,6 +15,8 @@ from engine.live.schedule import Slot
 
 __all__ = ["check", "look", "review"]
 
+LATE_DATA = {"stale_data", "missing_data", "no_signals"}
+
 
 def check(context: Context, slot: Slot) -> None:
     """Whether the account can be traded, and a second try where data came too late to decide."""
@@ -101,7 +103,14 @@ def _losses(context: Context, slot: Slot, account: Account) -> list[GuardEvent]:
 
 
 def _decide_again(context: Context, slot: Slot) -> None:
-    marks = context.state.cycles.marks(slot.session.date)
-    halted = "decide" in marks and marks["decide"].status == "halted"
-    if halted and context.settings.live.schedule.decide == "after_close":
+    """Once more, if what stopped the decision was that data had not arrived."""
+    session = slot.session.date
+    mark = context.state.cycles.marks(session).get("decide")
+    if mark is None or mark.status != "halted":
+        return
+    last = [
+        event.guard for phase, event in context.state.cycles.guards(session) if phase == "decide"
+    ]
+    after_close = context.settings.live.schedule.decide == "after_close"
+    if after_close and set(last) <= LATE_DATA:
         decide(context, Slot("decide", slot.session, slot.asof, slot.due, slot.deadline))
