@@ -84,9 +84,7 @@ def state_file(settings: Settings) -> Path:
 def _check(settings: Settings, replay: tuple[date, date] | None) -> None:
     live = settings.live
     if replay and live.broker == "alpaca" and live.alpaca.url is None:
-        raise UsageError(
-            "--replay sends orders of the past: not to a real broker (live.alpaca.url)"
-        )
+        raise UsageError("--replay orders the past: name a stand-in broker (live.alpaca.url)")
     if replay and live.broker == "paper" and live.paper.quotes != "data":
         raise UsageError("--replay needs live.paper.quotes data")
 
