@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import time
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 
@@ -12,6 +14,9 @@ from backtest.costs import Costs
 from engine.calendar import TradingCalendar
 from engine.config.settings import Settings
 from engine.data.market import load_market
+from engine.live.alpaca import AlpacaBroker
+from engine.live.alpaca_calls import Calls, read_keys
+from engine.live.alpaca_quotes import AlpacaQuotes
 from engine.live.bar_book import BarBook, Books
 from engine.live.broker import Broker
 from engine.live.clock import Clock
@@ -23,7 +28,12 @@ __all__ = ["open_broker", "paper_file", "settings_books"]
 
 
 def open_broker(
-    settings: Settings, clock: Clock, *, bars: Callable[[], pl.DataFrame] | None = None
+    settings: Settings,
+    clock: Clock,
+    *,
+    bars: Callable[[], pl.DataFrame] | None = None,
+    environ: Mapping[str, str] = os.environ,
+    wait: Callable[[float], None] = time.sleep,
 ) -> Broker:
     """The broker of `live.broker`.
 
@@ -36,22 +46,33 @@ def open_broker(
     bars
         For the paper broker: gives the newest bars as `Market.bars`, asked at every call (the same
         frame again costs nothing). None: `data` is read anew after each open and close.
+    environ
+        Where keys and switches are.
+    wait
+        Sleeps before a request to Alpaca is repeated.
 
     Raises
     ------
     UsageError
         A missing key or switch, or a file that is no paper account.
     """
+    live = settings.live
+    if live.broker == "alpaca":
+        return AlpacaBroker(live.alpaca, environ=environ, wait=wait)
     books = settings_books(settings, bars)
-    costs = Costs(**settings.costs.model_dump())
-    quotes: QuoteSource = DataQuotes(books, half_spread_bps=settings.live.paper.half_spread_bps)
+    quotes: QuoteSource
+    if live.paper.quotes == "alpaca":
+        keys = read_keys(environ)
+        quotes = AlpacaQuotes(live.alpaca, keys, Calls(keys, live.alpaca.retries, wait))
+    else:
+        quotes = DataQuotes(books, half_spread_bps=live.paper.half_spread_bps)
     return PaperBroker(
         paper_file(settings),
         clock,
         quotes,
-        costs,
+        Costs(**settings.costs.model_dump()),
         TradingCalendar(settings.data.calendar),
-        cash=settings.live.paper.cash,
+        cash=live.paper.cash,
         books=books,
     )
 
