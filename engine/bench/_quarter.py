@@ -17,9 +17,10 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,8 @@ __all__ = ["Killer", "Outcome", "Replay", "World"]
 CALENDAR = "XNYS"
 CANARY_KEYS = {"APCA_API_KEY_ID": "CANARY-KEY-ID", "APCA_API_SECRET_KEY": "CANARY-SECRET"}
 _START_S = 120.0
+# The share of kills that come while the process starts.
+_AT_START = 0.1
 
 
 @dataclass(frozen=True)
@@ -89,28 +92,41 @@ class World:
 
 @dataclass
 class Killer:
-    """Kills a process after a random part of the work that is left."""
+    """Kills a process when its replay has come to a random session, at a random moment of it.
+
+    Attributes:
+        kills, sessions: how often, and over how many.
+        session_s: about how long a session takes.
+        done: kills so far.
+    """
 
     kills: int
+    sessions: int
     seed: int
-    session_s: float = 0.3
+    session_s: float
     done: int = 0
     _random: random.Random = field(init=False, repr=False)
+    _when: list[int] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)
+        self._when = sorted(self._random.randrange(self.sessions) for _ in range(self.kills))
 
-    def watch(self, process: subprocess.Popen[bytes], folder: Path, sessions_left: int) -> None:
-        """Wait until the process ends, or end it."""
+    def watch(
+        self, process: subprocess.Popen[bytes], folder: Path, progress: Callable[[], int]
+    ) -> None:
+        """Wait until the process ends, or end it. `progress` counts the sessions it is through."""
         if self.done >= self.kills:
             process.wait()
             return
-        if self._random.random() < 0.1:  # while it starts
+        if self._random.random() < _AT_START:
             life = self._random.uniform(0.0, 2.0)
         else:
-            _wait(lambda: _pid(folder) == process.pid or process.poll() is not None)
-            share = sessions_left * self.session_s / (self.kills - self.done + 1)
-            life = self._random.uniform(0.0, 2 * share)
+            ready = partial(_is_process, folder, process.pid)
+            _wait(lambda: ready() or process.poll() is not None)
+            due = self._when[self.done]
+            _wait(lambda: progress() >= due or process.poll() is not None)
+            life = self._random.uniform(0.0, self.session_s)
         with contextlib.suppress(subprocess.TimeoutExpired):
             process.wait(life)
         if process.poll() is None:
@@ -243,7 +259,7 @@ class Replay:
                     if killer is None:
                         process.wait()
                     else:
-                        killer.watch(process, run, self._left(run))
+                        killer.watch(process, run, partial(self._progress, run))
                 finally:
                     if process.poll() is None:
                         process.kill()
@@ -254,9 +270,9 @@ class Replay:
                 tail = (self.folder / "said.txt").read_text(encoding="utf-8")[-800:]
                 raise RuntimeError(f"the loop ended with {process.returncode}: {tail}")
 
-    def _left(self, run: Path) -> int:
+    def _progress(self, run: Path) -> int:
         now = FileClock(run / CLOCK).now().date()
-        return sum(day >= now for day in self.world.sessions)
+        return sum(day < now for day in self.world.sessions)
 
     def _outcome(
         self,
@@ -352,14 +368,16 @@ def _secrets(folder: Path) -> list[str]:
     return [str(path) for path in files if any(key in path.read_bytes() for key in keys)]
 
 
-def _pid(folder: Path) -> int | None:
+def _is_process(folder: Path, process: int) -> bool:
+    """Whether the loop of the folder is that process, and at work."""
     try:
-        return int(json.loads((folder / STATUS).read_text(encoding="utf-8"))["process"])
-    except (OSError, ValueError, KeyError):
-        return None
+        found = json.loads((folder / STATUS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return bool(found["process"] == process)
 
 
-def _wait(condition: Any) -> None:
+def _wait(condition: Callable[[], bool]) -> None:
     deadline = time.monotonic() + _START_S
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)

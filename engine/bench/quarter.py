@@ -23,8 +23,7 @@ def disturbed(
 ) -> tuple[Outcome, Outcome]:
     """The replay left alone, and the same one under kills and the broker's faults."""
     whole = Replay(world, root / f"{broker}-whole", broker, seed=seed).run()
-    session_s = max(0.05, whole.seconds / len(world.sessions) - 0.05)
-    killer = Killer(kills, seed, session_s)
+    killer = Killer(kills, len(world.sessions), seed, whole.seconds / len(world.sessions))
     faults = Faults(seed=seed, share=0.1, hangs=0.02)
     return whole, Replay(world, root / f"{broker}-killed", broker, faults, seed).run(killer)
 

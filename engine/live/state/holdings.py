@@ -13,7 +13,7 @@ from engine.live.state.database import Database, naive
 
 __all__ = ["Holdings"]
 
-_EPSILON = 1e-9
+_DIGITS = 9
 EQUITY = pl.Schema(
     [
         ("session", pl.Date),
@@ -54,9 +54,10 @@ class Holdings:
         """Change the position by an execution; the average price is that of what was opened."""
         held = self.positions().get(fill.ticker, Position(fill.ticker, 0.0, 0.0))
         change = fill.quantity if fill.side == "buy" else -fill.quantity
-        quantity = held.quantity + change
+        # Fractions come in billionths of a share; sums of floats would leave dust beside them.
+        quantity = round(held.quantity + change, _DIGITS)
         self._database.execute("DELETE FROM positions WHERE ticker = ?", [fill.ticker])
-        if abs(quantity) > _EPSILON:
+        if quantity:
             price = _average(held, change, fill.price)
             self._database.insert("positions", [(fill.ticker, quantity, price)])
 
