@@ -26,6 +26,10 @@ from engine.live.records import CLOSED, Account, Asset, Fill, Order, OrderReport
 __all__ = ["AlpacaBroker"]
 
 _PAGE = 100
+_ORDERS = 500
+# Orders are good for the day, so what is filled now was sent after the close before, or, over
+# holidays, some days ago.
+_OLDEST_ORDER = timedelta(days=7)
 # Up to so many assets are asked for one by one: the list of all is some megabytes.
 _SINGLY = 20
 
@@ -138,6 +142,8 @@ class AlpacaBroker:
         found: dict[str, Fill] = {}
         while True:
             rows = self._calls.ask("fills", partial(self._activities, dict(page)))
+            if {str(row.get("order_id")) for row in rows} - self._client_ids.keys():
+                self._learn(since - _OLDEST_ORDER)
             for row in rows:
                 client_id = self._client_id(str(row.get("order_id")))
                 parse = partial(from_json.fill, client_id=client_id)
@@ -196,6 +202,25 @@ class AlpacaBroker:
             if error.status == 404:
                 return None
             raise
+
+    def _learn(self, after: datetime) -> None:
+        """The ids of orders sent later than `after`, hundreds a request."""
+        from alpaca.common.enums import Sort
+        from alpaca.trading.enums import QueryOrderStatus
+        from alpaca.trading.requests import GetOrdersRequest
+
+        known = -1
+        while known < len(self._client_ids):
+            known = len(self._client_ids)
+            wanted = GetOrdersRequest(
+                status=QueryOrderStatus.ALL, limit=_ORDERS, after=after, direction=Sort.ASC
+            )
+            rows = self._calls.ask("orders", partial(self._client.get_orders, wanted))
+            for row in rows:
+                self._newer(row)
+            if len(rows) < _ORDERS:
+                return
+            after = datetime.fromisoformat(rows[-1]["submitted_at"])
 
     def _client_id(self, broker_id: str) -> str:
         if broker_id not in self._client_ids:
