@@ -42,9 +42,10 @@ from engine.live.schedule import Agenda
 from engine.live.start import CLOCK, state_file
 from engine.live.state import LiveState, open_state
 
-__all__ = ["Killer", "Outcome", "Replay", "World"]
+__all__ = ["SHORTEST", "Killer", "Outcome", "Replay", "World"]
 
 CALENDAR = "XNYS"
+SHORTEST = 12
 CANARY_KEYS = {"APCA_API_KEY_ID": "CANARY-KEY-ID", "APCA_API_SECRET_KEY": "CANARY-SECRET"}
 _START_S = 120.0
 # The share of kills that come while the process starts.
@@ -59,14 +60,15 @@ class World:
         path: Parquet as `Market.bars`, without the session `missing`.
         sessions: to trade, in order; the last bars are of the last of them.
         missing: the session without bars: nothing can be traded in it nor decided on it.
-        halt, resume: a person halts trading before the first and resumes before the second.
+        halt, resume: a person halts trading before the first and resumes before the second; None
+            in short replays.
     """
 
     path: Path
     sessions: list[date]
     missing: date
-    halt: date
-    resume: date
+    halt: date | None
+    resume: date | None
 
     @classmethod
     def make(cls, path: Path, bars: pl.DataFrame, sessions: int) -> World:
@@ -78,10 +80,14 @@ class World:
         missing = days[2 * sessions // 3]
         write_frame(path, bars.filter(pl.col("date") != missing))
         third = sessions // 3
+        if sessions < SHORTEST:
+            return cls(path, days, missing, None, None)
         return cls(path, days, missing, days[third], days[third + max(1, sessions // 20)])
 
     def parts(self) -> list[tuple[str | None, date]]:
         """(command before it, last session) of each part of a replay."""
+        if self.halt is None or self.resume is None:
+            return [(None, self.sessions[-1])]
         before = {day: self.sessions[at - 1] for at, day in enumerate(self.sessions)}
         return [
             (None, before[self.halt]),

@@ -8,10 +8,11 @@ import tempfile
 from pathlib import Path
 
 from engine.bench._fake_faults import Faults
-from engine.bench._quarter import Killer, Outcome, Replay, World
+from engine.bench._quarter import SHORTEST, Killer, Outcome, Replay, World
 from engine.bench.result import BenchResult
 from engine.config.settings import DataSettings
 from engine.data.market import load_market
+from engine.errors import UsageError
 
 __all__ = ["disturbed", "run"]
 
@@ -31,6 +32,8 @@ def disturbed(
 def run(arguments: list[str]) -> BenchResult:
     """Both brokers."""
     options = _options(arguments)
+    if options.sessions < SHORTEST:
+        raise UsageError(f"engine.bench quarter: --sessions must be {SHORTEST} or more")
     source = DataSettings() if options.path is None else _parquet(options.path)
     bars = load_market(source).bars
     root = Path(tempfile.mkdtemp(prefix="engine-quarter-"))

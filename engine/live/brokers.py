@@ -78,9 +78,9 @@ def open_broker(
 
 
 def paper_file(settings: Settings) -> Path:
-    """Where the paper account lies: beside `live.state`, or in `run.dir`/live."""
-    state = settings.live.state
-    return (settings.run.dir / "live" if state is None else state.parent) / "paper.sqlite"
+    """Where the paper account lies: beside `live.state`, or in the run folder."""
+    run, state = settings.run, settings.live.state
+    return (run.dir / run.name if state is None else state.parent) / "paper.sqlite"
 
 
 def settings_books(settings: Settings, bars: Callable[[], pl.DataFrame] | None = None) -> Books:

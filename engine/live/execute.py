@@ -60,7 +60,7 @@ class Executor:
             for stage in sorted({record.planned.stage for record in self.state.orders.of(session)}):
                 self._stage(session, stage)
         except HaltedError:
-            self._cancel(session)
+            self.cancel(session)
             raise
 
     def settle(self) -> None:
@@ -80,7 +80,7 @@ class Executor:
     def finish(self, session: date) -> None:
         """End the session's orders: cancel what is open, close what was never sent."""
         self.settle()
-        self._cancel(session)
+        self.cancel(session)
         for record in self.state.orders.of(session):
             if not record.closed and record.broker_id is None:
                 sent = "it never reached the broker" if record.sent else "it was not sent in time"
@@ -220,8 +220,8 @@ class Executor:
             since = min(sent) - _SKEW
             self.state.orders.fill(self._patience.ask(lambda: self.broker.fills(since)))
 
-    def _cancel(self, session: date) -> None:
-        """Cancel what is open at the broker, and hear what became of it."""
+    def cancel(self, session: date) -> None:
+        """Cancel what is open at the broker, and hear what became of it; LateError as `run`."""
         last = max((record.planned.stage for record in self.state.orders.of(session)), default=0)
         cancelled = 0
         for record in self.state.orders.of(session):

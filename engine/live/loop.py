@@ -91,10 +91,20 @@ class Loop:
         now = self.context.clock.now()
         if now < slot.due and not once:
             self._status(slot)
+            self._stop_if_halted(slot)
             nap = slot.due if self.nap_s is None else now + timedelta(seconds=self.nap_s)
             with self.context.console.status(_waiting(slot, now)):
                 self.context.clock.wait_until(min(nap, slot.due))
         return self.context.clock.now() >= slot.due
+
+    def _stop_if_halted(self, slot: Slot) -> None:
+        """Cancel what an earlier phase left open, once somebody has thrown the switch."""
+        context = self.context
+        if context.control.halted() and any(not r.closed for r in context.state.orders.unsettled()):
+            try:
+                context.executor(slot).cancel(slot.session.date)
+            except (LateError, BrokerError) as error:
+                context.monitor.tell("broker", f"open orders not cancelled: {error}", warning=True)
 
     def _do(self, slot: Slot) -> None:
         context = self.context

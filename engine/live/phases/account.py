@@ -10,6 +10,7 @@ from engine.live import guards
 from engine.live.context import Context
 from engine.live.guards import GuardEvent
 from engine.live.phases.decide import decide
+from engine.live.phases.page import write_page
 from engine.live.records import Account
 from engine.live.schedule import Slot
 
@@ -34,6 +35,7 @@ def review(context: Context, slot: Slot) -> None:
     account, events = look(context, slot)
     positions = context.state.holdings.positions()
     filled = len(context.state.orders.fills(slot.session.date))
+    write_page(context, slot)
     if events:
         context.halt(slot, events)
     else:

@@ -21,6 +21,7 @@ from engine.signals.write import write_signals
 __all__ = ["decide"]
 
 log = logging.getLogger(__name__)
+STRANGER = "not a member of the universe"
 
 
 def decide(context: Context, slot: Slot) -> None:
@@ -160,7 +161,9 @@ def _hold(context: Context, slot: Slot, configuration: str) -> Plan:
 def _judge(context: Context, slot: Slot, signals: Signals, plan: Plan) -> list[GuardEvent]:
     limits, plans, session = context.limits, context.state.plans, slot.session.date
     closes = signals.closes
-    expected = set(context.settings.data.universe or []) | set(closes["ticker"])
+    # The table has the names asked for and those that traded lately: not every one that ever did.
+    strangers = pl.col("reason") == STRANGER
+    expected = signals.table.filter(~strangers.fill_null(False))["ticker"].to_list()
     present = closes.filter(pl.col("date") == signals.asof)["ticker"].to_list()
     events = [
         *guards.missing_share(expected, present, limit=limits.max_missing_share),

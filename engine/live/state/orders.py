@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
 
+import polars as pl
+
 from engine.live.records import CLOSED, Fill, Order, OrderReport, OrderStatus
 from engine.live.state.database import Database, aware, naive
 from engine.live.state.holdings import Holdings
@@ -14,6 +16,16 @@ from engine.live.state.holdings import Holdings
 __all__ = ["Leg", "OrderRecord", "Orders", "PlannedOrder"]
 
 Leg = Literal["whole", "close", "open"]
+_FILLS = pl.Schema(
+    {
+        "session": pl.Date,
+        "ticker": pl.String,
+        "side": pl.String,
+        "quantity": pl.Float64,
+        "price": pl.Float64,
+        "reference": pl.Float64,
+    }
+)
 _EPSILON = 1e-9
 _PLANNED = (
     "client_id, ticker, side, quantity, price_limit, session, stage, leg, attempt, rank, "
@@ -208,6 +220,19 @@ class Orders:
             [session],
         )
         return [Fill(*[*row[:6], _known(row[6]), row[7]]) for row in rows]
+
+    def all_fills(self) -> pl.DataFrame:
+        """Every execution: session, ticker, side, quantity, price, reference, by session and time.
+
+        `reference` is the close that the plan was decided on; null where it had none.
+        """
+        rows = self._database.rows(
+            """SELECT o.session, f.ticker, f.side, f.quantity, f.price, t.close
+            FROM fills f JOIN orders o USING (client_id)
+            LEFT JOIN targets t ON t.session = o.session AND t.ticker = f.ticker
+            ORDER BY o.session, f.ts, f.fill_id"""
+        )
+        return pl.DataFrame(rows, schema=_FILLS, orient="row")
 
     def _is_ours_and_unknown(self, fill: Fill) -> bool:
         query = """SELECT (SELECT count(*) FROM orders WHERE client_id = ?),
