@@ -94,11 +94,14 @@ class GuardSettings(_Section):
 class MonitorSettings(_Section):
     """Who is told, and what live is compared with.
 
-    `webhook` is a URL that takes JSON; `backtest` a run folder whose interval live is held to.
+    `webhook` is a URL that takes JSON; `backtest` a run folder whose interval live is held to, from
+    `min_dates` matured dates on. Slippage is judged from `min_fills` fills on.
     """
 
     webhook: str | None = None
     backtest: Path | None = None
+    min_dates: Count = 12
+    min_fills: Count = 20
 
 
 class LiveSettings(_Section):

@@ -197,14 +197,16 @@ class _Job:
         size = max(1, scoring.batch_size // scoring.sampling.paths)
         shards = cut_shards(self.plan, missing, size)
         if len(shards) <= self.inline_shards:
-            return score_shards_here(
-                shards,
-                spec=self.spec,
-                prices=prices,
-                lookback=scoring.lookback,
-                store=store,
-                threads=scoring.cpus_per_actor,
-            )
+            with ScoringProgress(console, missing.height) as shown:
+                return score_shards_here(
+                    shards,
+                    spec=self.spec,
+                    prices=prices,
+                    lookback=scoring.lookback,
+                    store=store,
+                    threads=scoring.cpus_per_actor,
+                    progress=shown.update,
+                )
         private = is_private(scoring.ray_address)
         actors = min(default_actors(scoring), len(shards)) if private else scoring.actors
         log.info(
