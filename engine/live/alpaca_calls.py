@@ -135,6 +135,8 @@ def open_data(settings: AlpacaSettings, keys: Keys) -> Any:
 
 def _check_url(key: str, url: str | None) -> None:
     parts = urlsplit(url or "https://")
+    if "@" in parts.netloc:
+        raise UsageError(f"{key}: an address without user and password; keys are read of {_KEY}")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise UsageError(f"{key}: {url} would carry the keys unencrypted; use https")
 

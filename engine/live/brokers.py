@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Mapping
-from datetime import datetime
+from datetime import date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -25,6 +25,9 @@ from engine.live.paper import PaperBroker
 from engine.live.quotes import DataQuotes, QuoteSource
 
 __all__ = ["open_broker", "paper_file", "settings_books"]
+
+# How long bars that are late are not asked for again.
+_PATIENCE_S = 600.0
 
 
 def open_broker(
@@ -79,34 +82,53 @@ def open_broker(
 
 def paper_file(settings: Settings) -> Path:
     """Where the paper account lies: beside `live.state`, or in the run folder."""
-    run, state = settings.run, settings.live.state
-    return (run.dir / run.name if state is None else state.parent) / "paper.sqlite"
+    state = settings.live.state
+    folder = settings.run.dir / settings.run.name if state is None else state.parent
+    return folder / "paper.sqlite"
 
 
 def settings_books(settings: Settings, bars: Callable[[], pl.DataFrame] | None = None) -> Books:
-    """The bars of a configuration, read when they are first needed."""
+    """The bars of a configuration, read when they are first needed, and anew when there may be
+    more of them: after an open or a close, and every few minutes while the last session lacks."""
     calendar = TradingCalendar(settings.data.calendar)
-    hours = Hours(calendar)
-    kept: dict[str, object] = {}
-    book: list[BarBook] = []
+    if bars is None:
+        return _Booker(_Reader(settings, Hours(calendar)).bars, calendar).book
+    given = bars
+    return _Booker(lambda now: given(), calendar).book
 
-    def newest(now: datetime) -> pl.DataFrame:
-        if bars is not None:
-            return bars()
-        begun = hours.begun(now)
-        bell = (begun, begun is not None and now >= begun.close)
-        if kept.get("bell") != bell:
-            kept["bell"] = bell
-            kept["bars"] = load_market(settings.data, now=now, keep_partial=True).bars
-        frame = kept["bars"]
-        assert isinstance(frame, pl.DataFrame)
-        return frame
 
-    def books(now: datetime) -> BarBook:
-        frame = newest(now)
-        if kept.get("booked") is not frame:
-            kept["booked"] = frame
-            book[:] = [BarBook(frame, calendar)]
-        return book[0]
+class _Booker:
+    """One book a frame."""
 
-    return books
+    def __init__(self, bars: Callable[[datetime], pl.DataFrame], calendar: TradingCalendar) -> None:
+        self._bars, self._calendar = bars, calendar
+        self._booked: tuple[pl.DataFrame, BarBook] | None = None
+
+    def book(self, now: datetime) -> BarBook:
+        frame = self._bars(now)
+        if self._booked is None or self._booked[0] is not frame:
+            self._booked = frame, BarBook(frame, self._calendar)
+        return self._booked[1]
+
+
+class _Reader:
+    """Reads `data` when it may have grown."""
+
+    def __init__(self, settings: Settings, hours: Hours) -> None:
+        self._settings, self._hours = settings, hours
+        self._frame: pl.DataFrame | None = None
+        self._read_at: object = None
+
+    def bars(self, now: datetime) -> pl.DataFrame:
+        if self._frame is None or self._stage(self._frame, now) != self._read_at:
+            self._frame = load_market(self._settings.data, now=now, keep_partial=True).bars
+            self._read_at = self._stage(self._frame, now)
+        return self._frame
+
+    def _stage(self, frame: pl.DataFrame, now: datetime) -> object:
+        """What changes when there may be bars that `frame` lacks."""
+        session, last = self._hours.begun(now), frame["date"].max()
+        if session is None or not isinstance(last, date) or last > session.date:
+            return None  # a replay: what is to come is there already
+        late = now.timestamp() // _PATIENCE_S if last < session.date else None
+        return session.date, now >= session.close, late

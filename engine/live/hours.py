@@ -41,9 +41,7 @@ class Hours:
     """The sessions of a calendar by time; a session lasts from its open to before its close."""
 
     def __init__(self, calendar: TradingCalendar) -> None:
-        self._sessions = _sessions(calendar)
-        self._opens = [session.open for session in self._sessions]
-        self._closes = [session.close for session in self._sessions]
+        self._sessions, self._opens, self._closes = _known(calendar)
 
     def at(self, now: datetime) -> Session | None:
         """The session that is open at `now`; None while the market is closed."""
@@ -107,5 +105,7 @@ class Hours:
 
 
 @cache
-def _sessions(calendar: TradingCalendar) -> list[Session]:
-    return [Session(*row) for row in calendar.schedule(_FIRST, _LAST).iter_rows()]
+def _known(calendar: TradingCalendar) -> tuple[list[Session], list[datetime], list[datetime]]:
+    days, opens, closes = calendar.schedule(_FIRST, _LAST).get_columns()
+    times = opens.to_list(), closes.to_list()
+    return [Session(*row) for row in zip(days.to_list(), *times, strict=True)], *times

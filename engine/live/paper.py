@@ -23,6 +23,7 @@ import polars as pl
 
 from backtest.costs import Costs, trade_cost_bps
 from engine.calendar import TradingCalendar
+from engine.errors import UsageError
 from engine.live.bar_book import Books
 from engine.live.broker import BrokerError, OrderRefusedError
 from engine.live.clock import Clock
@@ -62,7 +63,7 @@ class PaperBroker:
     Raises
     ------
     UsageError
-        `file` is no paper account.
+        `file` is no paper account, or one that has seen later times than the clock's.
     """
 
     name = "paper"
@@ -83,7 +84,15 @@ class PaperBroker:
         self._costs = costs if books is not None else replace(costs, impact_coefficient=0.0)
         self._borrow = costs.borrow_bps_per_year / 1e4 / calendar.periods_per_year
         self._hours = Hours(calendar)
-        self._ledger = Ledger(file, cash=cash, now=clock.now(), connect=connect)
+        now = clock.now()
+        self._ledger = Ledger(file, cash=cash, now=now, connect=connect)
+        settled = self._ledger.settled()
+        if now < settled:
+            self._ledger.close()
+            raise UsageError(
+                f"{file}: this account has seen {settled:%Y-%m-%d %H:%M} UTC, and now is "
+                f"{now:%Y-%m-%d %H:%M}; a replay needs an account of its own"
+            )
 
     def account(self) -> Account:
         """Cash, and cash with every position at its mid; without a quote, at its last price."""

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import subprocess
+import sys
 import traceback
+import urllib.request
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -350,6 +354,7 @@ def test_an_answer_of_another_form_is_one_line(side):
         ({"url": "https://api.alpaca.markets"}, KEYS, "KRONOS_LIVE_TRADING=yes"),
         ({"url": "http://example.org"}, KEYS, "unencrypted"),
         ({"data_url": "http://example.org"}, KEYS, "unencrypted"),
+        ({"url": "https://key:secret@example.org"}, KEYS, "without user and password"),
     ],
 )
 def test_who_may_trade(changes, environ, reason):
@@ -477,3 +482,27 @@ def test_a_replays_time_is_the_servers(tmp_path):
         assert client.get_clock().timestamp == closing(DAYS[40])
         assert client.get_clock().next_open == opening(DAYS[41])
         assert CALENDAR.is_session(client.get_calendar()[0].date)
+
+
+def test_the_stand_in_as_a_process_of_its_own(tmp_path):
+    """Its account outlives the clients, and its state is what a driver asserts on."""
+    make_bars().write_parquet(tmp_path / "bars.parquet")
+    clock = FileClock(tmp_path / "now.txt", opening(DAYS[30]))
+    command = [sys.executable, "-m", "engine.bench._fake_alpaca", "--faults", "1"]
+    command += ["--clock", str(tmp_path / "now.txt"), "--bars", str(tmp_path / "bars.parquet")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            url = json.loads(process.stdout.readline())["url"]
+            own = AlpacaSettings(url=url, data_url=url)
+            for _ in range(2):
+                broker = AlpacaBroker(own, environ=KEYS, wait=lambda _: None)
+                assert broker.submit(BUY).quantity == 100
+                broker.close()
+            clock.wait_until(opening(DAYS[31]))
+            with urllib.request.urlopen(f"{url}/_fake/state") as answer:
+                state = json.load(answer)
+        finally:
+            process.kill()
+    assert state["filled"] == state["ordered"] == {BUY.client_id: 100.0}
+    assert datetime.fromisoformat(state["now"]) == opening(DAYS[31])
+    assert state["sent_again"] == len(state["posts"]) - 1

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
 import sqlite3
+import tempfile
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -11,55 +14,28 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given, settings
+from alpaca_stand_in import CALENDAR, DAYS, closing, make_bars, opening
+from hypothesis import given
+from hypothesis import settings as effort
 from hypothesis import strategies as st
 
 from backtest.costs import Costs, trade_cost_bps
-from engine.calendar import TradingCalendar
+from engine.config.settings import Settings
 from engine.errors import UsageError
 from engine.live.bar_book import BarBook, fixed_book
 from engine.live.broker import BrokerError, OrderRefusedError
+from engine.live.brokers import settings_books
 from engine.live.clock import FileClock
 from engine.live.paper import PaperBroker
 from engine.live.quotes import DataQuotes
 from engine.live.records import Order
 
-CALENDAR = TradingCalendar("XNYS")
-DAYS = CALENDAR.sessions(date(2024, 1, 2), date(2024, 3, 28))
 COSTS = Costs(round_trip_bps=10, impact_coefficient=50, borrow_bps_per_year=50, aum=1e6)
 HALF_BPS = 2.0
 
 
-def make_bars(tickers: str = "AB", seed: int = 0) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
-    frames = []
-    for ticker in tickers:
-        close = 50 * np.exp(np.cumsum(rng.normal(0, 0.02, len(DAYS))))
-        frames.append(
-            pl.DataFrame(
-                {
-                    "date": DAYS,
-                    "ticker": [ticker] * len(DAYS),
-                    "open": close * np.exp(rng.normal(0, 0.005, len(DAYS))),
-                    "close": close,
-                    "amount": rng.uniform(1e6, 2e6, len(DAYS)),
-                    "adj_factor": np.ones(len(DAYS)),
-                }
-            )
-        )
-    return pl.concat(frames)
-
-
 BARS = make_bars()
 BOOK = fixed_book(BarBook(BARS, CALENDAR))
-
-
-def opening(day: date) -> datetime:
-    return CALENDAR.schedule(day, day)["open"].item()
-
-
-def closing(day: date) -> datetime:
-    return CALENDAR.schedule(day, day)["close"].item()
 
 
 def bar(ticker: str, day: date, bars: pl.DataFrame = BARS) -> dict[str, float]:
@@ -314,6 +290,34 @@ def test_another_file_is_refused(tmp_path):
         World(tmp_path)
 
 
+def test_an_account_of_later_times_is_refused(tmp_path):
+    World(tmp_path, start=opening(DAYS[35])).clock.wait_until(opening(DAYS[36]))
+    World(tmp_path).broker.account()
+    (tmp_path / "now.txt").unlink()
+    with pytest.raises(UsageError, match="account of its own"):
+        World(tmp_path, start=opening(DAYS[35]))
+
+
+def test_bars_are_read_again_only_when_there_may_be_more(tmp_path):
+    path = tmp_path / "bars.parquet"
+    full = BARS.with_columns(high=pl.max_horizontal("open", "close"), low=1.0, volume=1e5)
+    full = full.with_columns(pl.min_horizontal("open", "close").alias("low"))
+    data = {"source": "parquet", "path": path}
+    full.filter(pl.col("date") <= DAYS[30]).write_parquet(path)
+    books = settings_books(Settings(data=data))
+    night = closing(DAYS[30]) + timedelta(minutes=1)
+    first = books(night)
+    assert books(night + timedelta(hours=3)) is first
+    full.write_parquet(path)
+    later = books(opening(DAYS[31]))
+    assert later.last_day("A", DAYS[-1]) == DAYS[-1]
+    assert books(opening(DAYS[33])) is later
+    late = opening(DAYS[-1] + timedelta(days=4)) + timedelta(minutes=1)
+    missing = books(late)
+    assert books(late + timedelta(minutes=1)) is missing
+    assert books(late + timedelta(minutes=11)) is not missing
+
+
 ORDERS = st.lists(
     st.tuples(
         st.sampled_from("AB"),
@@ -338,10 +342,18 @@ def play(world: World, orders, submit) -> PaperBroker:
     return broker
 
 
-@settings(max_examples=25, deadline=None)
+@pytest.fixture(scope="session")
+def quick_folders() -> Iterator[Callable[[], Path]]:
+    """Folders in memory where there are such: hundreds of commits, each written through."""
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    with tempfile.TemporaryDirectory(dir=memory) as folder:
+        yield lambda: Path(tempfile.mkdtemp(dir=folder))
+
+
+@effort(max_examples=25, deadline=None)
 @given(orders=ORDERS)
-def test_cash_and_positions_are_those_of_a_plain_loop(tmp_path_factory, orders):
-    world = World(tmp_path_factory.mktemp("account"))
+def test_cash_and_positions_are_those_of_a_plain_loop(quick_folders, orders):
+    world = World(quick_folders())
 
     def submit(broker, order):
         broker.submit(order)
@@ -391,17 +403,17 @@ def dying(after: int):
     return lambda path, **given: sqlite3.connect(path, factory=Dying, **given)
 
 
-@settings(max_examples=25, deadline=None)
+@effort(max_examples=25, deadline=None)
 @given(orders=ORDERS, crashes=st.lists(st.integers(1, 60), max_size=8), again=st.integers(1, 3))
-def test_crashes_and_repeats_change_nothing(tmp_path_factory, orders, crashes, again):
-    plain = World(tmp_path_factory.mktemp("plain"))
+def test_crashes_and_repeats_change_nothing(quick_folders, orders, crashes, again):
+    plain = World(quick_folders())
 
     def once(broker, order):
         broker.submit(order)
         return broker
 
     undisturbed = play(plain, orders, once)
-    torn = World(tmp_path_factory.mktemp("torn"))
+    torn = World(quick_folders())
     pending = list(crashes)
 
     def submit(broker, order):
