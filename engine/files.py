@@ -36,6 +36,10 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
             os.fsync(folder)
         finally:
             os.close(folder)
+    except OSError as error:
+        if error.filename is None:  # a write that failed does not say where
+            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
