@@ -37,8 +37,8 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
         finally:
             os.close(folder)
     except OSError as error:
-        if error.filename is None:  # a write that failed does not say where
-            raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+        if error.filename is None and error.errno is not None:  # which file, it does not say
+            raise OSError(error.errno, error.strerror, str(path)) from error
         raise
     finally:
         beside.unlink(missing_ok=True)

@@ -22,7 +22,6 @@ from s3_stand_in import object_store
 
 from engine.bench._chaos import Diary, ObservedSpec, wait_for
 from engine.config.settings import ScoringSettings
-from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import PoolError, score_shards
 from engine.scoring.factors import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
@@ -116,12 +115,11 @@ class Trouble:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray():
+def _ray_that_knows_the_specs(shared_ray):
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with ray_cluster(None, cpus=2, object_bytes=0):
-        yield
+    shared_ray.start()
 
 
 @pytest.fixture(scope="module")
