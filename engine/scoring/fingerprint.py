@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.statistics import SCHEMA_VERSION
 
 __all__ = ["fingerprint", "fingerprint_of"]
 
@@ -23,6 +24,7 @@ def fingerprint(
     """
     content = {
         "version": 3,
+        "statistics": SCHEMA_VERSION,
         **spec.identity(),
         "lookback": lookback,
         "steps": steps,

@@ -52,7 +52,7 @@ class Forecaster(Protocol):
     """
 
     def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
-        """One row per (asof, ticker, step) with the columns of `statistics.STATISTICS`.
+        """One row per (asof, ticker, step) with `statistics.STATISTICS` and `statistics.LEVELS`.
 
         `asof` is datetime64[D] [n], the decision date of each window. A window without a finite
         forecast is left out; the caller quarantines it.

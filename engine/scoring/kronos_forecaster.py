@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["KronosSpec"]
 
 CLIP = 5.0
+OPEN_HIGH_LOW = 3  # the first columns of a forecast path
 
 
 @dataclass(frozen=True)
@@ -152,7 +153,14 @@ class _KronosForecaster:
             repair=self._repair,
             names=names,
         )
-        return step_statistics(panel.tickers, asof, forecast.last_close, forecast.close)
+        assert forecast.paths is not None  # kept unless asked otherwise
+        return step_statistics(
+            panel.tickers,
+            asof,
+            forecast.last_close,
+            forecast.close,
+            forecast.paths[..., :OPEN_HIGH_LOW],
+        )
 
 
 def _kernel(profile: str, device: str) -> str | None:

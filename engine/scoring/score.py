@@ -5,7 +5,8 @@
    folder, `ScoreCache.fetch` what runs of other names did, `longer_generations` what either
    finished while forecasting further ahead.
 3. `score_shards` computes the rest on Ray; with nothing left Ray is not even started.
-4. `assemble_scores` reads the horizons from the statistics and accounts for every window.
+4. `assemble_scores` reads the horizons from the statistics and accounts for every window;
+   `assemble_levels` reads the bar predicted for the next session.
 
 If a forward does not fit into memory, the batch size is halved for the whole run and everything
 is scored under its new fingerprint: batches of two shapes never mix.
@@ -33,6 +34,8 @@ from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.inline import score_shards_here
+from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
 from engine.scoring.longer import as_planned, longer_generations, renamed
 from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
@@ -40,6 +43,7 @@ from engine.scoring.price_array import PriceArray
 from engine.scoring.progress import ScoringProgress
 from engine.scoring.scores import MEASURES, assemble_scores
 from engine.scoring.shard_store import KEY, ShardStore, Stored
+from engine.scoring.statistics import LEVELS
 
 __all__ = ["Scored", "score_market"]
 
@@ -59,6 +63,8 @@ class Scored:
         skipped: windows without a full history, by reason.
         failed: windows given up, by reason.
         dropped: rows of a given scores file that were left out, by reason.
+        levels: the bar predicted for the session after each asof (`levels.LEVELS_SCHEMA`); no
+            rows from a forecaster that predicts closes only.
     """
 
     scores: pl.DataFrame
@@ -68,6 +74,7 @@ class Scored:
     skipped: dict[str, int]
     failed: dict[str, int]
     dropped: dict[str, int] = field(default_factory=dict)
+    levels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEVELS_SCHEMA))
 
 
 def score_market(
@@ -81,10 +88,13 @@ def score_market(
     shards: Path,
     console: Console,
     members: pl.DataFrame | None = None,
+    inline_shards: int = 0,
 ) -> Scored:
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
 
-    With `members` (ticker, from, to) a ticker is a candidate only while it is a member.
+    With `members` (ticker, from, to) a ticker is a candidate only while it is a member. Up to
+    `inline_shards` missing shards are scored in this process and without Ray, to the same bits;
+    nothing is tried again or set aside then.
 
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept. Raises UsageError for horizons beyond the model.
@@ -97,11 +107,18 @@ def score_market(
             f"scoring.horizons: {max(scoring.horizons)} sessions are {steps} bars, more than the "
             f"model's context of {context}"
         )
+    if context is not None and scoring.lookback + steps > context > steps + 1:
+        console.print(
+            f"scoring.lookback {scoring.lookback} and {steps} steps are more than the model's "
+            f"context of {context}: the last steps are decoded without a cache, several times as "
+            f"slow; --scoring.lookback {context - steps} or less keeps it",
+            highlight=False,
+        )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     plan = replace(plan, windows=only_members(plan.windows, members))
     halvings = 0
     while True:
-        job = _Job(plan, prices, calendar, spec, scoring, seed, steps, shards)
+        job = _Job(plan, prices, calendar, spec, scoring, seed, steps, shards, inline_shards)
         try:
             scored = job.run(console)
         except MemoryShortageError as error:
@@ -129,6 +146,7 @@ class _Job:
     seed: int
     steps: int
     shards: Path
+    inline_shards: int = 0
 
     def run(self, console: Console) -> Scored:
         plan, scoring = self.plan, self.scoring
@@ -163,8 +181,9 @@ class _Job:
             found.append(self._read(store, store.names().difference(*(p.names for p in found))))
         elif cache:
             cache.add(store)
+        finished = _joined(found)
         scores = assemble_scores(
-            plan, _joined(found), outcome.failed, horizons=scoring.horizons, form=scoring.score
+            plan, finished, outcome.failed, horizons=scoring.horizons, form=scoring.score
         )
         planned = plan.planned.height
         if planned > missing.height:
@@ -187,13 +206,16 @@ class _Job:
             },
             skipped=plan.skipped,
             failed=_counts(list(outcome.failed.values())),
+            levels=assemble_levels(plan, finished),
         )
 
     def _read(self, store: ShardStore, names: Collection[str]) -> Stored:
         """Only the steps and the form that are asked for: a shard holds every step of both."""
         columns = [f"{self.scoring.score}_{name}" for name in MEASURES]
-        steps = self.plan.horizon_steps(self.scoring.horizons)["step"].unique().to_list()
-        return store.read(names, columns=[*columns, "last_close", "n_paths"], steps=steps)
+        columns += ["terminal_score", "last_close", "n_paths", *LEVELS]
+        asked = self.plan.horizon_steps(self.scoring.horizons)["step"]
+        steps = sorted({*asked, *level_steps(self.plan)})
+        return store.read(names, columns=columns, steps=steps)
 
     def _read_longer(
         self,
@@ -224,6 +246,17 @@ class _Job:
         scoring, prices = self.scoring, self.prices
         size = max(1, scoring.batch_size // scoring.sampling.paths)
         shards = cut_shards(self.plan, missing, size)
+        if len(shards) <= self.inline_shards:
+            with ScoringProgress(console, missing.height) as shown:
+                return score_shards_here(
+                    shards,
+                    spec=self.spec,
+                    prices=prices,
+                    lookback=scoring.lookback,
+                    store=store,
+                    threads=scoring.cpus_per_actor,
+                    progress=shown.update,
+                )
         private = is_private(scoring.ray_address)
         actors = min(default_actors(scoring), len(shards)) if private else scoring.actors
         log.info(
