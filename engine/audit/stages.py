@@ -17,12 +17,12 @@ import polars as pl
 from rich.console import Console
 
 from engine.baselines.baseline import PREDICTIONS, LightGBMBaseline
-from engine.baselines.stage import LIGHTGBM, baseline_scored, run_baseline
+from engine.baselines.stage import BASELINE_FACTORS, LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.data.market import Market
 from engine.features.factors import market_features
 from engine.features.panel import build_panel
-from engine.pipeline import REDUNDANCY_FACTOR, gate_rules, target_weights
+from engine.pipeline import gate_rules, target_weights
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import Forecaster
 from engine.scoring.membership import only_members
@@ -31,7 +31,7 @@ from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import assemble_scores
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import forecaster_spec
-from strategies import build_strategy
+from engine.strategy import load_strategy
 
 __all__ = ["LABEL_COLUMNS", "Stages", "stages_of"]
 
@@ -69,8 +69,8 @@ class Stages:
 
 def stages_of(settings: Settings) -> Stages:
     """What a configuration runs. Raises UsageError or ValueError for what it cannot run."""
-    strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
-    names = list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR]))
+    strategy = load_strategy(settings.strategy.name, settings.strategy.parameters)
+    names = list(dict.fromkeys([*settings.features, *BASELINE_FACTORS]))
 
     def features(market: Market) -> pl.DataFrame:
         return market_features(market, names)
