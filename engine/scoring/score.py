@@ -2,7 +2,8 @@
 
 1. `plan_windows` lists every (asof, ticker) and the hash of what the model would see.
 2. `ShardStore.read` gives what earlier runs of the same fingerprint finished in this run's
-   folder, `ScoreCache.fetch` what runs of other names did.
+   folder, `ScoreCache.fetch` what runs of other names did, `longer_generations` what either
+   finished while forecasting further ahead.
 3. `score_shards` computes the rest on Ray; with nothing left Ray is not even started.
 4. `assemble_scores` reads the horizons from the statistics and accounts for every window;
    `assemble_levels` reads the bar predicted for the next session.
@@ -28,12 +29,13 @@ from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
 from engine.errors import UsageError
 from engine.scoring.bar_grid import generated_steps
-from engine.scoring.cache import open_cache
+from engine.scoring.cache import ScoreCache, open_cache
 from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
+from engine.scoring.longer import as_planned, longer_generations, renamed
 from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -112,7 +114,7 @@ def score_market(
     plan = replace(plan, windows=only_members(plan.windows, members))
     halvings = 0
     while True:
-        job = _Job(plan, prices, spec, scoring, seed, steps, shards)
+        job = _Job(plan, prices, calendar, spec, scoring, seed, steps, shards)
         try:
             scored = job.run(console)
         except MemoryShortageError as error:
@@ -134,6 +136,7 @@ class _Job:
 
     plan: WindowPlan
     prices: PriceArray
+    calendar: TradingCalendar
     spec: ForecasterSpec
     scoring: ScoringSettings
     seed: int
@@ -156,6 +159,10 @@ class _Job:
         missing = _missing(plan, found)
         if missing.height and cache:
             found.append(self._read(store, cache.fetch(missing, store)))
+            missing = _missing(plan, found)
+        before = missing.height
+        if missing.height:
+            found += self._read_longer(missing, store, cache, identity)
             missing = _missing(plan, found)
         reused = _shards(plan, found)
         outcome = Outcome()
@@ -185,6 +192,7 @@ class _Job:
             counts={
                 "windows_planned": planned,
                 "windows_reused": planned - missing.height,
+                "windows_from_longer": before - missing.height,
                 "windows_computed": outcome.windows,
                 "shards_reused": reused,
                 "shards_computed": outcome.shards,
@@ -203,6 +211,31 @@ class _Job:
         asked = self.plan.horizon_steps(self.scoring.horizons)["step"]
         steps = sorted({*asked, *level_steps(self.plan)})
         return store.read(names, columns=columns, steps=steps)
+
+    def _read_longer(
+        self,
+        missing: pl.DataFrame,
+        store: ShardStore,
+        cache: ScoreCache | None,
+        identity: dict[str, Any],
+    ) -> list[Stored]:
+        """Missing windows in shards of longer generations, under this plan's hashes."""
+        marks = store.marks() | (cache.marks() if cache else set())
+        found: list[Stored] = []
+        limit = self.spec.nested_steps(self.scoring.lookback)
+        for steps, mark in longer_generations(identity, marks, limit):
+            names = renamed(missing, self.prices, self.calendar, self.plan, steps)
+            longer = ShardStore(store.folder, mark)
+            if cache:
+                cache.fetch(names, longer)
+            part = self._read(longer, longer.names())
+            if part.frame is not None:
+                part = replace(part, frame=as_planned(part.frame, names))
+            found.append(part)
+            missing = _without(missing, part.frame)
+            if missing.is_empty():
+                break
+        return found
 
     def _compute(self, missing: pl.DataFrame, store: ShardStore, console: Console) -> Outcome:
         scoring, prices = self.scoring, self.prices
@@ -258,11 +291,15 @@ def _joined(found: Sequence[Stored]) -> pl.DataFrame | None:
 
 
 def _missing(plan: WindowPlan, found: Sequence[Stored]) -> pl.DataFrame:
-    known = _joined(found)
+    return _without(plan.planned, _joined(found))
+
+
+def _without(windows: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
+    """The windows that no row of `known` belongs to, in order."""
     if known is None:
-        return plan.planned
-    done = known.select("asof", "ticker", "hash").unique()
-    return plan.planned.join(done, on=["asof", "ticker", "hash"], how="anti", maintain_order="left")
+        return windows
+    key = ["asof", "ticker", "hash"]
+    return windows.join(known.select(key).unique(), on=key, how="anti", maintain_order="left")
 
 
 def _shards(plan: WindowPlan, found: Sequence[Stored]) -> int:
