@@ -63,7 +63,8 @@ def simulate(
     Positions are valued at the last known close. Fees are the cost per trade at the impact of
     ``aum`` · |target − drifted weight|; borrow accrues each session on the short value at its close
     and is charged against that session's return. Gross returns are the same orders without fees and
-    borrow. Positions still held at the end are not sold.
+    borrow. Positions still held at the end are not sold. A book that is worth nothing at an open
+    fills no order there; one that is worth nothing at a close is ruined: it is closed for good.
 
     Parameters
     ----------

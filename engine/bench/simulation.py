@@ -57,7 +57,7 @@ def run(arguments: list[str]) -> BenchResult:
         ]
         cases = [Case(book, costs) for book, costs in itertools.product(books, levels)]
         started = time.perf_counter()
-        simulate_cases(cases, prices, memory_gb=options.memory_gb)
+        simulate_cases(cases, prices, memory_gb=options.memory_gb, keep_trades=False)
         seconds = time.perf_counter() - started
         rows.append([f"{rebalance} rebalance", len(cases), seconds, peak_memory_gb()])
     size = f"{options.names} names × {options.sessions} sessions"
