@@ -5,10 +5,16 @@ VENV := .venv
 PY := $(VENV)/bin/python
 ARGS ?=
 
-.PHONY: backtest test clean
+.PHONY: backtest signals live test clean
 
 backtest: $(VENV)/.installed
 	. ./.env.compile && $(PY) -m engine.backtest $(ARGS)
+
+signals: $(VENV)/.installed
+	. ./.env.compile && $(PY) -m engine.signals --as-of $(or $(AS_OF),2012-06-29) $(ARGS)
+
+live: $(VENV)/.installed
+	. ./.env.compile && $(PY) -m engine.live $(ARGS)
 
 test: $(VENV)/.installed-test
 	. ./.env.compile && $(PY) -m pytest $(ARGS)

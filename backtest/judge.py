@@ -146,6 +146,7 @@ def judge(
         Of the bootstrap.
     """
     scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())
+    sessions = tuple(sessions)
     sections = CrossSections(panel)
     all_dates = rank_ic_frame(sections, min_cross_section=min_cross_section)
     judged = all_dates.filter(pl.col("status") == "judged")
@@ -241,7 +242,7 @@ def judge(
         quantiles=quantiles,
         trades=result.trades,
         flags=result.flags,
-        sessions=tuple(sessions),
+        sessions=sessions,
         first_asof=scored["asof"].min(),  # type: ignore[arg-type]
         last_asof=scored["asof"].max(),  # type: ignore[arg-type]
         n_asofs=scored["asof"].n_unique(),
@@ -287,7 +288,7 @@ def _daily_churn(
 ) -> float | None:
     """Median churn from session to session, longest horizon; None without daily scores."""
     dates = panel["asof"].unique().sort()
-    if dates.len() < 2 or session_spacing(dates.to_list(), sessions) > 1:
+    if dates.len() < 2 or session_spacing(dates, sessions) > 1:
         return None
     longest = pl.col("horizon") == pl.col("horizon").max()
     if replaced["asof"].n_unique() == dates.len():

@@ -39,11 +39,13 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
+from engine.data.sources.tables import read_sectors
 from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
 from engine.entry import EntryResult, check_entry, run_entry
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
+from engine.features.sectors import SECTOR, with_sectors
 from engine.files import write_frame
 from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
@@ -57,7 +59,15 @@ from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
 from engine.selection import GridPoint, Selection, grid_points, select_weights, strategy_identity
 from strategies import Strategy
 
-__all__ = ["REDUNDANCY_FACTOR", "SCORE_COLUMNS", "Backtest", "run_backtest", "target_weights"]
+__all__ = [
+    "REDUNDANCY_FACTOR",
+    "SCORE_COLUMNS",
+    "Backtest",
+    "first_tickers",
+    "gate_rules",
+    "run_backtest",
+    "target_weights",
+]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
@@ -92,6 +102,7 @@ class _Prepared:
     rules: GateRules
     training: TrainingPeriod
     spec: ForecasterSpec | None
+    sectors: pl.DataFrame | None
 
 
 @dataclass
@@ -126,7 +137,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 feature_names=list(dict.fromkeys([*settings.features, *BASELINE_FACTORS])),
                 horizons=settings.scoring.horizons,
                 trained_until=training.until,
-            )
+            ).pipe(with_sectors, prepared.sectors)
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
             books = {
                 point.label: target_weights(point.strategy, panel, settings.features, schedule)
@@ -198,7 +209,7 @@ def _prepare(settings: Settings) -> _Prepared:
         for point in points:
             point.strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
-        rules = _gate_rules(settings)
+        rules = gate_rules(settings)
         check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -207,12 +218,13 @@ def _prepare(settings: Settings) -> _Prepared:
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
-    market = _at_most(load_market(settings.data), settings.data.max_tickers)
+    sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
+    market = first_tickers(load_market(settings.data), settings.data.max_tickers)
     check_entry(settings, market, predicts_bars=isinstance(spec, KronosSpec))
-    return _Prepared(market, points, costs, rules, training, spec)
+    return _Prepared(market, points, costs, rules, training, spec, sectors)
 
 
-def _at_most(market: Market, tickers: int | None) -> Market:
+def first_tickers(market: Market, tickers: int | None) -> Market:
     """The market of its first tickers by name: a choice that knows no future."""
     if tickers is None or len(market.tickers) <= tickers:
         return market
@@ -230,7 +242,8 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
     ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
 
 
-def _gate_rules(settings: Settings) -> GateRules:
+def gate_rules(settings: Settings) -> GateRules:
+    """The rules of `evaluation.gates`. Raises ValueError naming file and key."""
     path = settings.evaluation.gates
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -407,6 +420,7 @@ def _judge(
         baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
         factors=settings.features,
+        sector=SECTOR,
         price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,

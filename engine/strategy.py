@@ -5,7 +5,9 @@
       quantile: 0.1                       # its own parameters
 
 A user's strategy is a class whose fields are its parameters and whose ``weights(frame)`` returns
-asof, ticker, weight (see ``strategies.Strategy``). What it returns is checked like our own.
+asof, ticker, weight (see ``strategies.Strategy``). What it returns is checked like our own. An
+attribute ``path_dependent = False`` tells signals that weights depend on their own date only, so
+that earlier rebalances need not be replayed.
 """
 
 from __future__ import annotations
@@ -53,6 +55,16 @@ class _Checked:
 
     strategy: Strategy
     source: str
+
+    @property
+    def path_dependent(self) -> bool:
+        """What the strategy says of itself; one that says nothing may remember anything."""
+        return bool(getattr(self.strategy, "path_dependent", True))
+
+    @property
+    def horizon(self) -> int | None:
+        """The horizon it ranks by, in sessions, where it has such a parameter."""
+        return getattr(self.strategy, "horizon", None)
 
     def weights(self, frame: pl.DataFrame) -> pl.DataFrame:
         try:

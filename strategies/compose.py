@@ -51,6 +51,7 @@ STEPS: dict[str, dict[str, type]] = {
 }
 """Steps by kind and name, as they are written in YAML."""
 
+_OWN = __package__ or "strategies"
 _COMPOSED_KEYS = ("score", "select", "weigh", "constrain", "schedule", "gross", "net", "horizon")
 
 
@@ -100,6 +101,20 @@ class Composed:
         """Σ|weight| that no date may exceed."""
         scaled = [step.gross for step in self.constrain if isinstance(step, VolatilityTarget)]
         return max([self.gross, *scaled])
+
+    @property
+    def path_dependent(self) -> bool:
+        """Whether weights of a date depend on earlier dates.
+
+        A step says so with an attribute of this name; one from elsewhere that says nothing may
+        remember anything.
+        """
+        steps = [self.score, self.select, self.weigh, *self.constrain, self.schedule]
+        return any(
+            getattr(step, "path_dependent", not type(step).__module__.startswith(_OWN))
+            for step in steps
+            if step is not None
+        )
 
     def weights(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Target weights at each kept asof: asof, ticker, weight, one row per scored name."""

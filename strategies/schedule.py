@@ -20,6 +20,11 @@ class Every:
     def __post_init__(self) -> None:
         whole("schedule.n", self.n, unit=" of rebalances")
 
+    @property
+    def path_dependent(self) -> bool:
+        """Whether it matters where counting began."""
+        return self.n > 1
+
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         if self.n == 1:
             return frame
@@ -29,6 +34,11 @@ class Every:
 @dataclass(frozen=True)
 class Once:
     """The first date only: bought and held."""
+
+    @property
+    def path_dependent(self) -> bool:
+        """The first date matters."""
+        return True
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         return frame.filter(pl.col("asof") == pl.col("asof").min())

@@ -45,6 +45,11 @@ class Tails:
                 "must be at most 0.5"
             )
 
+    @property
+    def path_dependent(self) -> bool:
+        """Whether what was held before matters."""
+        return self.buffer > 0
+
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         size = (pl.col("n") * self.quantile + _ROUNDING).floor().cast(pl.Int64).clip(lower_bound=1)
         if not self.buffer:
@@ -88,6 +93,11 @@ class TopK:
         whole("k", self.k, unit=" of names")
         at_least("buffer", self.buffer, 0)
 
+    @property
+    def path_dependent(self) -> bool:
+        """Whether what was held before matters."""
+        return self.buffer > 0
+
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         return _with_sides(frame, self._sides(frame))
 
@@ -120,6 +130,11 @@ class TopKDropout:
         whole("min_hold", self.min_hold, unit=" of rebalances")
         if self.drop > self.k:
             raise ValueError(f"strategy.drop: {self.drop} must be at most strategy.k ({self.k})")
+
+    @property
+    def path_dependent(self) -> bool:
+        """What was held before, and how long, matters."""
+        return True
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
         return _with_sides(frame, self._sides(frame))

@@ -30,6 +30,11 @@ class _Shipped(ABC):
     def __post_init__(self) -> None:
         self.composed()  # its steps check the parameters
 
+    @property
+    def path_dependent(self) -> bool:
+        """Whether weights of a date depend on earlier dates."""
+        return self.composed().path_dependent
+
     def weights(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Target weights at each asof: asof, ticker, weight, one row per scored name."""
         return self.composed().weights(frame)

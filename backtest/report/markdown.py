@@ -7,21 +7,12 @@ from collections.abc import Iterable, Sequence
 
 from . import judging_tables, lists, strategy_tables, tables, verdict
 from .caveats import caveats
+from .charts import TITLES
 from .data import ReportData
 from .gate_cards import gates
 from .glossary import GLOSSARY
 
 __all__ = ["render_markdown"]
-
-CAPTIONS = {
-    "equity": "Cumulative return and drawdown",
-    "attribution": "Profit of each leg, exposure, turnover and beta over time",
-    "rank_ic": "RankIC over time",
-    "rank_ic_by_horizon": "RankIC by horizon with its 95% interval",
-    "quantiles": "Mean label by score quantile",
-    "churn": "Churn over time",
-    "regimes": "RankIC by market regime",
-}
 
 
 def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
@@ -167,7 +158,7 @@ def _baselines(data: ReportData) -> list[str]:
 def _figures(figures: Sequence[str]) -> list[str]:
     if not figures:
         return ["## Figures", "", "Nothing to draw: no date could be judged."]
-    return ["## Figures", *(f"\n![{CAPTIONS[name]}](figures/{name}.png)" for name in figures)]
+    return ["## Figures", *(f"\n![{TITLES[name]}](figures/{name}.png)" for name in figures)]
 
 
 def _training(data: ReportData) -> list[str]:

@@ -92,6 +92,7 @@ def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> li
         if isinstance(annotation, type) and issubclass(annotation, StrategySettings):
             lines.append(f"--{prefix}{name}.name text (default: {default.name})")
             lines.append(f"--{prefix}{name}.grid {{PARAMETER: [VALUE, …]}} (default: none)")
+            lines.append(f"--{prefix}{name}.since date|null (default: null)")
             lines.append(f"--{prefix}{name}.PARAMETER value of the strategy's own")
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             lines += describe_settings(annotation, f"{prefix}{name}.")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from engine.config.latest import LatestSettings
+from engine.config.live import LiveSettings
 from engine.config.simulated import SimulatedSettings
 
 __all__ = [
@@ -89,6 +90,7 @@ class DataSettings(Section):
     max_tickers: PositiveInt | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
+    sectors: Path | None = None
     start: date | None = None
     end: date | None = None
     calendar: str = "XNYS"
@@ -179,12 +181,14 @@ class StrategySettings(BaseModel):
     """A strategy's name and its own parameters (checked against the strategy itself).
 
     `grid` maps parameters to the values among which each fold's are chosen on the past.
+    `since` is where signals begin to replay the rebalances of a strategy with a memory.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "long_short_quantile"
     grid: dict[str, list[Any]] = {}
+    since: date | None = None
 
     @field_validator("grid")
     @classmethod
@@ -196,7 +200,7 @@ class StrategySettings(BaseModel):
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters given besides the name."""
+        """The parameters given besides `name`, `grid` and `since`."""
         return dict(self.model_extra or {})
 
 
@@ -327,6 +331,7 @@ class Settings(BaseSettings):
     costs: CostSettings = CostSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     baselines: BaselineSettings = BaselineSettings()
+    live: LiveSettings = LiveSettings()
 
     @classmethod
     def settings_customise_sources(

@@ -67,6 +67,10 @@ class ForecasterSpec(Protocol):
         """Everything of the model and its settings that changes a forecast; JSON-ready."""
         ...
 
+    def nested_steps(self, lookback: int) -> int | None:
+        """The longest generation whose first steps have the bits of a shorter one; None: any."""
+        ...
+
     def build(self, threads: int) -> Forecaster:
         """Load the model onto its device; runs inside the actor."""
         ...

@@ -95,6 +95,11 @@ class KronosSpec:
             "torch": metadata.version("torch"),
         }
 
+    def nested_steps(self, lookback: int) -> int | None:
+        """As far as the context reaches: beyond it a longer generation is decoded with less of its
+        window, as published implementations do, and its first bars are others."""
+        return self.max_context - lookback
+
     def build(self, threads: int) -> Forecaster:
         """Load the weights onto the device, in eager mode, with the slot's threads.
 

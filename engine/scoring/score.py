@@ -2,7 +2,8 @@
 
 1. `plan_windows` lists every (asof, ticker) and the hash of what the model would see.
 2. `ShardStore.read` gives what earlier runs of the same fingerprint finished in this run's
-   folder, `ScoreCache.fetch` what runs of other names did.
+   folder, `ScoreCache.fetch` what runs of other names did, `longer_generations` what either
+   finished while forecasting further ahead.
 3. `score_shards` computes the rest on Ray; with nothing left Ray is not even started.
 4. `assemble_scores` reads the horizons from the statistics and accounts for every window;
    `assemble_levels` reads the bar predicted for the next session.
@@ -28,12 +29,14 @@ from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
 from engine.errors import UsageError
 from engine.scoring.bar_grid import generated_steps
-from engine.scoring.cache import open_cache
+from engine.scoring.cache import ScoreCache, open_cache
 from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.inline import score_shards_here
 from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
+from engine.scoring.longer import as_planned, longer_generations, renamed
 from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -85,10 +88,13 @@ def score_market(
     shards: Path,
     console: Console,
     members: pl.DataFrame | None = None,
+    inline_shards: int = 0,
 ) -> Scored:
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
 
-    With `members` (ticker, from, to) a ticker is a candidate only while it is a member.
+    With `members` (ticker, from, to) a ticker is a candidate only while it is a member. Up to
+    `inline_shards` missing shards are scored in this process and without Ray, to the same bits;
+    nothing is tried again or set aside then.
 
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept. Raises UsageError for horizons beyond the model.
@@ -101,11 +107,18 @@ def score_market(
             f"scoring.horizons: {max(scoring.horizons)} sessions are {steps} bars, more than the "
             f"model's context of {context}"
         )
+    if context is not None and scoring.lookback + steps > context > steps + 1:
+        console.print(
+            f"scoring.lookback {scoring.lookback} and {steps} steps are more than the model's "
+            f"context of {context}: the last steps are decoded without a cache, several times as "
+            f"slow; --scoring.lookback {context - steps} or less keeps it",
+            highlight=False,
+        )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     plan = replace(plan, windows=only_members(plan.windows, members))
     halvings = 0
     while True:
-        job = _Job(plan, prices, spec, scoring, seed, steps, shards)
+        job = _Job(plan, prices, calendar, spec, scoring, seed, steps, shards, inline_shards)
         try:
             scored = job.run(console)
         except MemoryShortageError as error:
@@ -127,11 +140,13 @@ class _Job:
 
     plan: WindowPlan
     prices: PriceArray
+    calendar: TradingCalendar
     spec: ForecasterSpec
     scoring: ScoringSettings
     seed: int
     steps: int
     shards: Path
+    inline_shards: int = 0
 
     def run(self, console: Console) -> Scored:
         plan, scoring = self.plan, self.scoring
@@ -149,6 +164,10 @@ class _Job:
         missing = _missing(plan, found)
         if missing.height and cache:
             found.append(self._read(store, cache.fetch(missing, store)))
+            missing = _missing(plan, found)
+        before = missing.height
+        if missing.height:
+            found += self._read_longer(missing, store, cache, identity)
             missing = _missing(plan, found)
         reused = _shards(plan, found)
         outcome = Outcome()
@@ -178,6 +197,7 @@ class _Job:
             counts={
                 "windows_planned": planned,
                 "windows_reused": planned - missing.height,
+                "windows_from_longer": before - missing.height,
                 "windows_computed": outcome.windows,
                 "shards_reused": reused,
                 "shards_computed": outcome.shards,
@@ -197,10 +217,46 @@ class _Job:
         steps = sorted({*asked, *level_steps(self.plan)})
         return store.read(names, columns=columns, steps=steps)
 
+    def _read_longer(
+        self,
+        missing: pl.DataFrame,
+        store: ShardStore,
+        cache: ScoreCache | None,
+        identity: dict[str, Any],
+    ) -> list[Stored]:
+        """Missing windows in shards of longer generations, under this plan's hashes."""
+        marks = store.marks() | (cache.marks() if cache else set())
+        found: list[Stored] = []
+        limit = self.spec.nested_steps(self.scoring.lookback)
+        for steps, mark in longer_generations(identity, marks, limit):
+            names = renamed(missing, self.prices, self.calendar, self.plan, steps)
+            longer = ShardStore(store.folder, mark)
+            if cache:
+                cache.fetch(names, longer)
+            part = self._read(longer, longer.names())
+            if part.frame is not None:
+                part = replace(part, frame=as_planned(part.frame, names))
+            found.append(part)
+            missing = _without(missing, part.frame)
+            if missing.is_empty():
+                break
+        return found
+
     def _compute(self, missing: pl.DataFrame, store: ShardStore, console: Console) -> Outcome:
         scoring, prices = self.scoring, self.prices
         size = max(1, scoring.batch_size // scoring.sampling.paths)
         shards = cut_shards(self.plan, missing, size)
+        if len(shards) <= self.inline_shards:
+            with ScoringProgress(console, missing.height) as shown:
+                return score_shards_here(
+                    shards,
+                    spec=self.spec,
+                    prices=prices,
+                    lookback=scoring.lookback,
+                    store=store,
+                    threads=scoring.cpus_per_actor,
+                    progress=shown.update,
+                )
         private = is_private(scoring.ray_address)
         actors = min(default_actors(scoring), len(shards)) if private else scoring.actors
         log.info(
@@ -251,11 +307,15 @@ def _joined(found: Sequence[Stored]) -> pl.DataFrame | None:
 
 
 def _missing(plan: WindowPlan, found: Sequence[Stored]) -> pl.DataFrame:
-    known = _joined(found)
+    return _without(plan.planned, _joined(found))
+
+
+def _without(windows: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
+    """The windows that no row of `known` belongs to, in order."""
     if known is None:
-        return plan.planned
-    done = known.select("asof", "ticker", "hash").unique()
-    return plan.planned.join(done, on=["asof", "ticker", "hash"], how="anti", maintain_order="left")
+        return windows
+    key = ["asof", "ticker", "hash"]
+    return windows.join(known.select(key).unique(), on=key, how="anti", maintain_order="left")
 
 
 def _shards(plan: WindowPlan, found: Sequence[Stored]) -> int:

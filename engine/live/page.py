@@ -1,0 +1,233 @@
+"""The page of the day: what was forecast and what happened, live beside its backtest.
+
+1. `daily` gathers the figures from frames and says what to be alarmed about.
+2. `render_page` draws them into one HTML file that loads nothing.
+3. `write_daily_page` does both from the settings, for the loop.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from backtest.costs import Costs
+from backtest.significance import MeanInterval, mean_interval
+from engine.config import Settings
+from engine.data.market import Market
+from engine.files import write_text
+from engine.live.tracking import (
+    FILLS,
+    Standing,
+    against_backtest,
+    live_rank_ic,
+    promised,
+    read_history,
+    returns_since,
+    slippage,
+)
+from engine.signals.market import known_market
+
+__all__ = ["FOLDER", "Daily", "daily", "write_daily_page"]
+
+FOLDER = "daily"
+"""The folder of daily pages in the loop's run folder."""
+
+
+@dataclass(frozen=True)
+class Daily:
+    """The figures of a day.
+
+    Attributes:
+        session: the day that has closed.
+        signalled: session of the last signals before it; None before the first.
+        outcome: `tracking.returns_since` of those signals.
+        outcome_ic: Spearman correlation of their scores and returns so far; None where unknown.
+        hits: share of held names that went the way of their weight; None without any.
+        book: Σ weight × return of those signals' targets, before costs; None without any.
+        ic: `tracking.live_rank_ic`.
+        standing: live RankIC beside the backtest's, at the signals' horizon; None before the first.
+        fills: `tracking.slippage`.
+        cost: mean slippage a fill, basis points, with a 95% interval over days.
+        assumed_bps: the backtest's cost of those fills, weighted by value; None without fills.
+        fallbacks: signals that the fallback made.
+        alerts: what a person should look at, in sentences.
+    """
+
+    session: date
+    signalled: date | None
+    outcome: pl.DataFrame
+    outcome_ic: float | None
+    hits: float | None
+    book: float | None
+    ic: pl.DataFrame
+    standing: Standing | None
+    fills: pl.DataFrame
+    cost: MeanInterval
+    assumed_bps: float | None
+    fallbacks: int
+    alerts: tuple[str, ...]
+
+
+def write_daily_page(
+    settings: Settings,
+    session: date,
+    fills: pl.DataFrame,
+    *,
+    market: Market | None = None,
+) -> tuple[Path, Daily]:
+    """Write `<run.dir>/<run.name>/daily/SESSION.html`; returns its path and the day's figures.
+
+    Parameters
+    ----------
+    settings
+        `live.monitor.backtest` names the run folder to be held to, `costs` the assumed ones.
+    session
+        The session that has closed.
+    fills
+        `tracking.FILLS`: executions of all sessions so far.
+    market
+        Bars; cut off after `session`. None: read as `settings.data` says.
+
+    Raises UsageError where `session` has no bar yet or a file of signals or of the backtest cannot
+    be read, OSError where the page cannot be written.
+    """
+    known = known_market(settings.data, session, market=market).market
+    backtest = settings.live.monitor.backtest
+    found = daily(
+        read_history(settings.run.dir, session),
+        known,
+        fills,
+        metrics=None if backtest is None else promised(backtest),
+        costs=Costs(**settings.costs.model_dump()),
+        min_cross_section=settings.evaluation.min_cross_section,
+        min_dates=settings.live.monitor.min_dates,
+        min_fills=settings.live.monitor.min_fills,
+    )
+    from engine.live.page_html import render_page
+
+    path = settings.run.dir / settings.run.name / FOLDER / f"{session}.html"
+    write_text(path, render_page(found))
+    return path, found
+
+
+def daily(
+    history: pl.DataFrame,
+    market: Market,
+    fills: pl.DataFrame,
+    *,
+    metrics: dict[str, Any] | None,
+    costs: Costs,
+    min_cross_section: int,
+    min_dates: int,
+    min_fills: int,
+) -> Daily:
+    """The figures at the market's last session; nothing later is in any of the frames.
+
+    `history` holds `tracking.HISTORY`, `fills` `tracking.FILLS`, `metrics` the backtest's
+    `metrics.json` or None.
+    """
+    session = market.last_session
+    fills = fills.select(FILLS.names()).cast(FILLS).filter(pl.col("session") <= session)
+    history = history.filter(pl.col("asof") <= session)
+    before = history.filter(pl.col("asof") < session)
+    signalled = before["asof"].max() if before.height else None
+    outcome = before.clear().with_columns(pl.lit(None, dtype=pl.Float64).alias("return"))
+    standing = None
+    ic = live_rank_ic(history, market, min_cross_section=min_cross_section)
+    if isinstance(signalled, date):
+        outcome = returns_since(before, market, signalled)
+        horizon = int(before.filter(pl.col("asof") == signalled)["horizon"][0])
+        standing = against_backtest(ic, metrics, market, horizon=horizon, min_dates=min_dates)
+    paid = slippage(fills, market, costs)
+    cost, assumed = _cost(paid)
+    fallback = history.filter(pl.col("fallback"))["asof"].n_unique()
+    return Daily(
+        session=session,
+        signalled=signalled if isinstance(signalled, date) else None,
+        outcome=outcome,
+        outcome_ic=_rank_correlation(outcome),
+        hits=_hits(outcome),
+        book=_book(outcome),
+        ic=ic,
+        standing=standing,
+        fills=paid,
+        cost=cost,
+        assumed_bps=assumed,
+        fallbacks=fallback,
+        alerts=tuple(_alerts(history, session, standing, paid, cost, assumed, min_fills)),
+    )
+
+
+def _known(outcome: pl.DataFrame) -> pl.DataFrame:
+    return outcome.filter(pl.col("return").is_finite())
+
+
+def _rank_correlation(outcome: pl.DataFrame) -> float | None:
+    known = _known(outcome)
+    if known.height < 3:
+        return None
+    value = known.select(pl.corr("score", "return", method="spearman")).item()
+    return float(value) if value is not None and np.isfinite(value) else None
+
+
+def _hits(outcome: pl.DataFrame) -> float | None:
+    held = _known(outcome).filter(pl.col("target_weight") != 0, pl.col("return") != 0)
+    if held.is_empty():
+        return None
+    return float((held["target_weight"].sign() == held["return"].sign()).mean())  # type: ignore[arg-type]
+
+
+def _book(outcome: pl.DataFrame) -> float | None:
+    held = _known(outcome).filter(pl.col("target_weight") != 0)
+    return float((held["target_weight"] * held["return"]).sum()) if held.height else None
+
+
+def _cost(paid: pl.DataFrame) -> tuple[MeanInterval, float | None]:
+    """Mean over days of the value-weighted slippage, and the assumed cost of the same fills."""
+    known = paid.filter(pl.col("slippage_bps").is_finite(), pl.col("value") > 0)
+    weighted = [
+        ((pl.col(name) * pl.col("value")).sum() / pl.col("value").sum()).alias(name)
+        for name in ("slippage_bps", "assumed_bps")
+    ]
+    days = known.group_by("session").agg(weighted).sort("session")
+    cost = mean_interval(days["slippage_bps"].to_numpy(), horizon=1, spacing=1.0)
+    mean = days["assumed_bps"].mean()
+    return cost, mean if isinstance(mean, float) else None
+
+
+def _alerts(
+    history: pl.DataFrame,
+    session: date,
+    standing: Standing | None,
+    paid: pl.DataFrame,
+    cost: MeanInterval,
+    assumed: float | None,
+    min_fills: int,
+) -> list[str]:
+    said = []
+    if standing is not None and standing.verdict == "outside":
+        reading = (
+            "live's own interval still holds the backtest's mean, so it may be chance"
+            if standing.chance
+            else "live's own interval does not hold the backtest's mean: more than chance"
+        )
+        said.append(
+            f"Live RankIC {standing.live.mean:+.3f} over {standing.live.n} dates has left the "
+            f"backtest's interval {standing.lo:+.3f} to {standing.hi:+.3f} (horizon "
+            f"{standing.horizon}); {reading}."
+        )
+    known = assumed is not None and cost.lo is not None and paid.height >= min_fills
+    if known and cost.lo > assumed:  # type: ignore[operator]
+        said.append(
+            f"Slippage {cost.mean:.1f} bps a trade is above the {assumed:.1f} bps that the "
+            f"backtest assumes, by more than chance over {cost.n} days."
+        )
+    today = history.filter(pl.col("asof") == session, pl.col("fallback"))
+    if today.height:
+        said.append(f"The signals of {session} are the fallback's ({today['forecaster'][0]}).")
+    return said

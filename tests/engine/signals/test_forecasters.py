@@ -1,0 +1,151 @@
+"""The preferred forecaster or the fallback, in a process that leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import threading
+import time
+from datetime import date
+from pathlib import Path
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+from rich.console import Console
+
+from engine.errors import UsageError
+from engine.features.panel import build_panel
+from engine.pipeline import target_weights
+from engine.scoring.score import score_market
+from engine.scoring.spec import forecaster_spec
+from engine.signals.compute import compute_signals
+from engine.signals.forecasters import ForecasterError
+from engine.strategy import load_strategy
+
+ASOF = date(2020, 11, 13)
+NANO = {"model__name": "kronos-nano", "scoring__lookback": "32", "scoring__horizons": "5"}
+
+
+@pytest.fixture
+def settings(traded, configured, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    traded.write_parquet(tmp_path / "bars.parquet")
+    return lambda **flags: configured(tmp_path, tmp_path / "bars.parquet", **flags)
+
+
+def workers(folder: Path) -> list[int]:
+    """Processes whose command names `folder`: tasks lie in it."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        try:
+            command = (entry / "cmdline").read_bytes().decode(errors="replace")
+            zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
+        except OSError:
+            continue
+        if "engine.signals.worker" in command and str(folder) in command and not zombie:
+            found.append(int(entry.name))
+    return found
+
+
+def test_a_model_that_is_not_there_is_replaced_and_the_reason_kept(settings, tmp_path):
+    asked = settings(model__name=str(tmp_path / "gone"), live__forecaster__fallback="reversal")
+    found = compute_signals(asked, ASOF)
+    alone = compute_signals(settings(model__name="reversal"), ASOF)
+    assert found.forecaster == "reversal"
+    assert "gone" in found.fallback_reason
+    assert "no such folder" in found.fallback_reason
+    assert_frame_equal(found.table, alone.table, check_exact=True)
+    assert found.model_hash == alone.model_hash
+    assert alone.fallback_reason is None
+    assert not workers(tmp_path)
+
+
+def test_without_a_fallback_it_is_an_error(settings):
+    asked = settings(model__name="scores:gone.parquet", live__forecaster__fallback="null")
+    with pytest.raises(UsageError, match=r"scores file not found: gone\.parquet"):
+        compute_signals(asked, ASOF)
+
+
+def test_both_failing_names_both(settings, tmp_path):
+    asked = settings(model__name="scores:a.parquet", live__forecaster__fallback="scores:b.parquet")
+    with pytest.raises(ForecasterError, match=r"a\.parquet.*b\.parquet"):
+        compute_signals(asked, ASOF)
+
+
+def test_a_late_model_is_ended(settings, tmp_path):
+    asked = settings(**NANO, live__forecaster__timeout_s="0.3")
+    found = compute_signals(asked, ASOF)
+    assert found.fallback_reason == "kronos-nano: timed out after 0.3 s"
+    assert found.forecaster == "momentum"
+    assert not workers(tmp_path)
+
+
+def test_a_killed_process_is_taken_for_want_of_memory(settings, tmp_path):
+    def kill() -> None:
+        while not (found := workers(tmp_path)):
+            time.sleep(0.02)
+        os.kill(found[0], signal.SIGKILL)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    found = compute_signals(settings(**NANO), ASOF)
+    killer.join()
+    assert "memory" in found.fallback_reason
+    assert found.forecaster == "momentum"
+
+
+def test_damaged_weights_are_a_reason_too(settings, tmp_path):
+    import kronos
+
+    shutil.copytree(Path(kronos.__file__).parent / "checkpoints" / "nano", tmp_path / "nano")
+    weights = tmp_path / "nano" / "model" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:5000])
+    found = compute_signals(settings(**NANO | {"model__name": str(tmp_path / "nano")}), ASOF)
+    assert found.forecaster == "momentum"
+    assert "nano" in found.fallback_reason
+
+
+def test_a_model_in_its_process_decides_as_on_ray_and_leaves_its_memory(
+    settings, traded, noised, tmp_path
+):
+    """Reference: two dates at once on the whole data, on Ray, in the panel of the backtest."""
+    from engine.data.market import load_market
+
+    asked = settings(**NANO)
+    market = load_market(asked.data)
+    dates = [date(2020, 10, 30), ASOF]
+    spec = forecaster_spec(asked.model, asked.scoring)
+    scored = score_market(
+        market.bars,
+        market.calendar,
+        dates,
+        spec=spec,
+        scoring=asked.scoring,
+        seed=0,
+        shards=tmp_path / "elsewhere",
+        console=Console(quiet=True),
+    )
+    panel = build_panel(
+        scored.scores, market, feature_names=asked.features, horizons=[5], trained_until=None
+    )
+    strategy = load_strategy("long_short_quantile", {"quantile": 0.3})
+    expected = target_weights(strategy, panel, asked.features, dates)
+    memory = []
+    for asof in dates:
+        noised(traded, asof).write_parquet(tmp_path / "bars.parquet")
+        found = compute_signals(asked, asof)
+        assert found.fallback_reason is None
+        assert found.fingerprint == scored.fingerprint
+        assert found.identity["forecaster"] == "kronos"
+        assert_frame_equal(found.weights, expected.filter(pl.col("asof") == asof), check_exact=True)
+        memory.append(resident())
+    assert not workers(tmp_path)
+    assert memory[1] - memory[0] < 50e6
+
+
+def resident() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
