@@ -26,7 +26,12 @@ from engine.signals.forecasters import ForecasterError
 from engine.strategy import load_strategy
 
 ASOF = date(2020, 11, 13)
-NANO = {"model__name": "kronos-nano", "scoring__lookback": "32", "scoring__horizons": "5"}
+NANO = {
+    "model__name": "kronos-nano",
+    "model__profile": "exact",
+    "scoring__lookback": "32",
+    "scoring__horizons": "5",
+}
 
 
 @pytest.fixture
@@ -106,6 +111,7 @@ def test_damaged_weights_are_a_reason_too(settings, tmp_path):
     found = compute_signals(settings(**NANO | {"model__name": str(tmp_path / "nano")}), ASOF)
     assert found.forecaster == "momentum"
     assert "nano" in found.fallback_reason
+    assert "cannot be loaded" in found.fallback_reason
 
 
 def test_a_model_in_its_process_decides_as_on_ray_and_leaves_its_memory(
