@@ -107,6 +107,8 @@ def judge(
     price_forecasts: bool = False,
     describe: bool = True,
     rebalances: Sequence[date] | None = None,
+    delisted_after: int = 10,
+    lot_size: float = 0.0,
     draws: int = 1000,
     seed: int = 0,
 ) -> Judgement:
@@ -138,6 +140,8 @@ def judge(
         Scores are forecasts of P(t+h)/P(t) − 1, whose size can be judged beside their order.
     describe
         False leaves out the figures that no gate asks for (:mod:`backtest.descriptive`).
+    delisted_after, lot_size
+        Of the simulation (:func:`backtest.portfolio.simulate`).
     draws, seed
         Of the bootstrap.
     """
@@ -182,7 +186,15 @@ def judge(
         )
         summaries = {key: figures | beside[key] for key, figures in summaries.items()}
     traded = weights.join(panel.select("asof").unique(), on="asof", how="semi")
-    result = simulate(traded, prices, costs=costs, until=until, periods_per_year=periods_per_year)
+    result = simulate(
+        traded,
+        prices,
+        costs=costs,
+        until=until,
+        periods_per_year=periods_per_year,
+        delisted_after=delisted_after,
+        lot_size=lot_size,
+    )
     returns = _with_benchmark(result.returns, benchmark)
     longest = summaries[str(horizons[-1])] if horizons else {}
     return Judgement(

@@ -21,7 +21,7 @@ from engine.scoring.spec import TrainingPeriod
 __all__ = ["manifest_content", "metrics_content", "report_frames"]
 
 FLAGS = {
-    "delisted": "positions sold at the last price after ten sessions without a bar",
+    "delisted": "positions sold at the last price: no bar for simulation.delisted_after sessions",
     "no_open": "orders that lapsed: no open on the fill session",
     "ruined": "portfolios that lost everything",
 }

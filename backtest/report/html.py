@@ -9,7 +9,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import judging_tables, lists, tables, verdict
+from . import judging_tables, lists, strategy_tables, tables, verdict
 from .caveats import caveats
 from .charts import TITLES, Chart, build_charts
 from .data import ReportData
@@ -71,6 +71,9 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "importance_rows": judging_tables.importance_rows(data),
         "start_rows": judging_tables.start_rows(data),
         "trial_rows": judging_tables.trial_rows(data),
+        "attribution_tables": strategy_tables.attribution_tables(data),
+        "selection_tables": strategy_tables.selection_tables(data),
+        "entry_tables": strategy_tables.entry_tables(data),
         "regimes": tables.regimes(data),
         "baselines": tables.baselines(data),
         "weights": lists.weights_table(data),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from . import judging_tables, lists, tables, verdict
+from . import judging_tables, lists, strategy_tables, tables, verdict
 from .caveats import caveats
 from .charts import TITLES
 from .data import ReportData
@@ -24,6 +24,9 @@ def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
         _verdict(data),
         _headline(data),
         _portfolio(data),
+        _tables("Walk-forward selection", strategy_tables.selection_tables(data)),
+        _tables("Attribution", strategy_tables.attribution_tables(data)),
+        _tables("Trading the forecast bar", strategy_tables.entry_tables(data)),
         _signal(data),
         _costs(data),
         _regimes(data),
@@ -101,6 +104,18 @@ def _portfolio(data: ReportData) -> list[str]:
     if not rows:
         return ["## Portfolio", "", "No portfolio was simulated on out-of-sample dates."]
     return ["## Portfolio", *_table(["", "Value"], ([r.label, _cell(r.cells[0])] for r in rows))]
+
+
+def _tables(heading: str, found: Sequence[strategy_tables.Table]) -> list[str]:
+    lines = [f"## {heading}"] if found else []
+    for table in found:
+        lines += [
+            "",
+            f"### {_plain(table.title)}",
+            *(["", _plain(table.note)] if table.note else []),
+        ]
+        lines += _table(table.header, table.rows)
+    return lines
 
 
 def _signal(data: ReportData) -> list[str]:

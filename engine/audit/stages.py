@@ -31,7 +31,7 @@ from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import assemble_scores
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import forecaster_spec
-from strategies import build_strategy
+from engine.selection import grid_points
 
 __all__ = ["LABEL_COLUMNS", "Stages", "stages_of"]
 
@@ -69,7 +69,8 @@ class Stages:
 
 def stages_of(settings: Settings) -> Stages:
     """What a configuration runs. Raises UsageError or ValueError for what it cannot run."""
-    strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
+    # Of a grid its first point; that selection reads the past only has a test of its own.
+    strategy = grid_points(settings.strategy)[0].strategy
     names = list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR]))
 
     def features(market: Market) -> pl.DataFrame:

@@ -115,18 +115,18 @@ def scores_of(world: World) -> Mapping[str, np.ndarray]:
     """Scores in the order of the panel, by what is known of them.
 
     independent, persistent (AR(1), 0.99 a month, the same for every horizon), planted (persistent
-    with a share of the label's rank that gives an expected RankIC of 0.08 at each horizon),
+    with a share of the label that gives an expected RankIC of 0.08 at each horizon),
     inverted (planted, turned round) and foresight (the label itself).
     """
     rng = np.random.default_rng([world.seed, 1])
     shape = (len(world.asofs), world.market.bars["ticker"].n_unique(), len(HORIZONS))
     label = world.panel["label"].to_numpy().reshape(shape)
     persistent = _persistent(rng, shape[0], shape[1])[:, :, None]
-    # Both as ranks: the spread of 100 persistent numbers stays what it happened to be for years, and
-    # with it the skill of a fixed share of the label.
     share = _share(SKILL, shape[1])
-    beside = np.sqrt(1 - share**2) * _normal_scores(persistent)
-    planted = share * _normal_scores(label) + beside
+    # Standardised over each date: the spread of 100 persistent numbers stays what it happened to be
+    # for years, and with it would the skill that a fixed share of the label gives.
+    beside = np.sqrt(1 - share**2) * _standardised(persistent)
+    planted = share * _standardised(label) + beside
     independent = np.broadcast_to(rng.normal(size=(*shape[:2], 1)), shape)
     found = {
         "independent": independent,
@@ -160,9 +160,7 @@ def _share(rank_ic: float, names: int) -> float:
     return float(brentq(lambda rho: expected(rho) - rank_ic, 0.0, 0.9))
 
 
-def _normal_scores(values: np.ndarray) -> np.ndarray:
-    """Ranks over names as normal quantiles."""
-    from scipy.stats import norm
-
-    ranks = values.argsort(axis=1).argsort(axis=1)
-    return norm.ppf((ranks + 0.5) / values.shape[1])
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Mean 0 and variance 1 over the names of each date."""
+    beside = values - values.mean(axis=1, keepdims=True)
+    return beside / beside.std(axis=1, keepdims=True)

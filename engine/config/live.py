@@ -46,6 +46,7 @@ class ScheduleSettings(_Section):
     before_close_min: NonNegative = 15.0
     poll_s: Positive = 5.0
     fill_timeout_s: Positive = 600.0
+    max_attempts: Count = 3
 
 
 class PaperSettings(_Section):

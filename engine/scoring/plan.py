@@ -17,6 +17,7 @@ import numpy as np
 import polars as pl
 
 from engine.calendar import TradingCalendar
+from engine.memory import release_freed_memory
 from engine.scoring.bar_grid import BarGrid
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard import Shard, Shards, window_seed
@@ -96,6 +97,7 @@ def plan_windows(
     """
     decisions = np.unique(np.array(asofs, dtype="datetime64[D]"))
     grid = _grid(prices, calendar, decisions, steps)
+    release_freed_memory()
     shape = (len(decisions), len(prices.tickers))
     last, status = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int8)
     for ticker_id in range(len(prices.tickers)):
@@ -126,6 +128,7 @@ def plan_windows(
         number[asof_ids[planned]],
         where=planned,
     )
+    release_freed_memory()
     windows = _frame(prices, decisions, asof_ids, ticker_ids, rows, found, hashes)
     intraday = grid if prices.interval is not None else None
     return WindowPlan(windows=windows, future=future, grid=intraday, lookback=lookback, seed=seed)

@@ -107,6 +107,13 @@ def score_market(
             f"scoring.horizons: {max(scoring.horizons)} sessions are {steps} bars, more than the "
             f"model's context of {context}"
         )
+    if context is not None and scoring.lookback + steps > context > steps + 1:
+        console.print(
+            f"scoring.lookback {scoring.lookback} and {steps} steps are more than the model's "
+            f"context of {context}: the last steps are decoded without a cache, several times as "
+            f"slow; --scoring.lookback {context - steps} or less keeps it",
+            highlight=False,
+        )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     plan = replace(plan, windows=only_members(plan.windows, members))
     halvings = 0

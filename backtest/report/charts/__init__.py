@@ -6,6 +6,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ..data import ReportData
+from .attribution import attribution
 from .chart import Chart
 from .stability import capacity, cost_curve, decay, starts
 from .summary import baselines, quantiles, rank_ic_by_horizon, regimes
@@ -16,6 +17,7 @@ __all__ = ["TITLES", "Chart", "build_charts"]
 _CHARTS: dict[str, tuple[str, Callable[[ReportData], Chart | None]]] = {
     "rank_ic_by_horizon": ("RankIC by horizon", rank_ic_by_horizon),
     "equity": ("Cumulative return and drawdown", equity),
+    "attribution": ("Legs, exposure, turnover and beta", attribution),
     "rank_ic": ("RankIC over time", rank_ic),
     "quantiles": ("Mean label by score quantile", quantiles),
     "starts": ("Mean RankIC when judging begins later", starts),

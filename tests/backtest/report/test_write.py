@@ -75,7 +75,7 @@ def test_markdown_escapes_hostile_names(folders):
     assert "<b>" not in text
     rows = [line for line in text.splitlines() if "alert" in line]
     assert rows
-    assert all(re.sub(r"\\.", "", row).count("|") in (3, 6) for row in rows)
+    assert all(re.sub(r"\\.", "", row).count("|") in (3, 5, 6) for row in rows)
 
 
 @pytest.mark.parametrize("name", ["full", "thin", "empty"])
@@ -94,3 +94,17 @@ def test_frame_without_a_column_is_refused(samples, replaced):
     broken = samples["full"].ic.drop("rank_ic")
     with pytest.raises(ValueError, match=r"'ic' lacks column\(s\) rank_ic"):
         replaced(samples["full"], ic=broken)
+
+
+def test_what_strategies_add_is_in_page_and_text(folders):
+    for name in ("report.md", "report.html"):
+        text = (folders["full"] / name).read_text()
+        for words in ("Walk-forward selection", "quantile 0.1 (unjudged)", "Attribution", "By leg",
+                      "Trading the forecast bar", "fitted ahead and in hindsight"):  # fmt: skip
+            assert words in text, (name, words)
+        # The hindsight figure never stands without the other one above it.
+        assert text.count("17.17%") == 1 or text.count("17.2%") == 1
+        assert text.index("In sample") > text.rindex("Out of sample", 0, text.index("In sample"))
+        other = (folders["thin"] / name).read_text()
+        assert "Walk-forward selection" not in other
+        assert "Trading the forecast bar" not in other

@@ -1,0 +1,257 @@
+"""Requests to Alpaca: who may, how long, how often, and what an answer that is none means.
+
+1. `open_trading` and `open_data` give clients of alpaca-py with keys of the environment, a timeout
+   on every request, and without alpaca-py's own sleeping retries.
+2. `Calls.ask` repeats a request that failed in a way that may pass, waiting longer each time.
+3. What went wrong becomes one of `engine.live.broker`'s errors; none holds a key or a header.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from engine.config.live import AlpacaSettings
+from engine.errors import UsageError
+from engine.live.broker import BrokerDownError, BrokerError
+
+__all__ = ["Calls", "Keys", "RefusedError", "open_data", "open_trading", "read_keys"]
+
+T = TypeVar("T")
+
+_KEY, _SECRET, _SWITCH = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "KRONOS_LIVE_TRADING"
+_LIVE_HOST = "api.alpaca.markets"
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+# What a server may ask to wait: longer than that, the caller is better told.
+_LONGEST_RETRY_AFTER_S = 60.0
+
+
+@dataclass(frozen=True)
+class Keys:
+    """Of the environment only. Their values are in no text of this object."""
+
+    key_id: str = field(repr=False)
+    secret: str = field(repr=False)
+
+    def hide(self, text: str) -> str:
+        """`text` without the keys, should a server have sent them back."""
+        return text.replace(self.key_id, "***").replace(self.secret, "***")
+
+
+class RefusedError(BrokerError):
+    """Alpaca answered no: HTTP `status`, its own `code` where it gave one, and its `message`."""
+
+    def __init__(self, what: str, status: int, code: int | None, message: str) -> None:
+        super().__init__(f"alpaca: {what}: {status} {message}")
+        self.status, self.code, self.message = status, code, message
+
+    @property
+    def about_keys(self) -> bool:
+        """Whether the keys are refused, and not what was asked: a refused order has a code."""
+        words = self.message.lower()
+        unknown = "forbidden" in words or "authorized" in words
+        return self.status == 401 or (self.status == 403 and (self.code is None or unknown))
+
+
+class _BusyError(BrokerDownError):
+    """The server answered that it cannot now, and perhaps when to come back."""
+
+    def __init__(self, message: str, retry_after_s: float) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+def read_keys(environ: Mapping[str, str] = os.environ) -> Keys:
+    """Both keys.
+
+    Raises
+    ------
+    UsageError
+        alpaca-py is not installed, or a key is missing.
+    """
+    from importlib.util import find_spec
+
+    if find_spec("alpaca") is None:
+        raise UsageError(
+            "live.broker alpaca needs the package alpaca-py: "
+            "pip install 'kronos-engine[live]' -c constraints.txt"
+        )
+    for name in (_KEY, _SECRET):
+        if not environ.get(name):
+            raise UsageError(f"live.broker alpaca needs the environment variable {name}")
+    return Keys(environ[_KEY], environ[_SECRET])
+
+
+def open_trading(
+    settings: AlpacaSettings, keys: Keys, environ: Mapping[str, str] = os.environ
+) -> Any:
+    """alpaca-py's TradingClient with raw answers: of the paper account unless asked twice.
+
+    Raises
+    ------
+    UsageError
+        `account: live`, or the address of the live account, without the second switch; or an
+        address that would carry the keys unencrypted.
+    """
+    live = settings.account == "live" or urlsplit(settings.url or "").hostname == _LIVE_HOST
+    if live and environ.get(_SWITCH) != "yes":
+        raise UsageError(
+            "live.alpaca.account live trades with real money: it also needs "
+            f"{_SWITCH}=yes in the environment; account paper does not"
+        )
+    _check_url("live.alpaca.url", settings.url)
+    from alpaca.trading.client import TradingClient
+
+    client = TradingClient(
+        api_key=keys.key_id,
+        secret_key=keys.secret,
+        paper=settings.account == "paper",
+        raw_data=True,
+        url_override=settings.url,
+    )
+    return _tamed(client, settings.timeout_s)
+
+
+def open_data(settings: AlpacaSettings, keys: Keys) -> Any:
+    """alpaca-py's StockHistoricalDataClient with raw answers; raises as `open_trading`."""
+    _check_url("live.alpaca.data_url", settings.data_url)
+    from alpaca.data.historical import StockHistoricalDataClient
+
+    client = StockHistoricalDataClient(
+        api_key=keys.key_id,
+        secret_key=keys.secret,
+        raw_data=True,
+        url_override=settings.data_url,
+    )
+    return _tamed(client, settings.timeout_s)
+
+
+def _check_url(key: str, url: str | None) -> None:
+    parts = urlsplit(url or "https://")
+    if "@" in parts.netloc:
+        raise UsageError(f"{key}: an address without user and password; keys are read of {_KEY}")
+    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
+        raise UsageError(f"{key}: {url} would carry the keys unencrypted; use https")
+
+
+def _tamed(client: Any, timeout_s: float) -> Any:
+    """alpaca-py knows no timeout and sleeps between its own retries; it has no setting for it."""
+    from requests.adapters import HTTPAdapter
+
+    class Timed(HTTPAdapter):
+        def send(self, request: Any, **given: Any) -> Any:  # type: ignore[override]
+            given["timeout"] = given.get("timeout") or timeout_s
+            return super().send(request, **given)
+
+    for scheme in ("https://", "http://"):
+        client._session.mount(scheme, Timed())
+    client._retry = 0
+    return client
+
+
+@dataclass
+class Calls:
+    """Requests with retries.
+
+    Parameters
+    ----------
+    keys
+        Taken out of every text.
+    retries
+        How often a request is repeated after the first time.
+    wait
+        Sleeps for so many seconds.
+    spread
+        A random number from 0 to 1, so that many clients do not come back at once.
+    """
+
+    keys: Keys
+    retries: int
+    wait: Callable[[float], None] = time.sleep
+    spread: Callable[[], float] = random.random
+
+    def ask(self, what: str, request: Callable[[], T]) -> T:
+        """The answer of `request`, asked again while it may still come.
+
+        Raises
+        ------
+        BrokerDownError
+            No answer, however often it was asked.
+        RefusedError
+            Alpaca's answer is no.
+        """
+        for attempt in range(self.retries + 1):
+            try:
+                return self.once(what, request)
+            except BrokerDownError as error:
+                if attempt == self.retries:
+                    raise
+                self.rest(attempt, error)
+        raise AssertionError("unreachable")
+
+    def once(self, what: str, request: Callable[[], T]) -> T:
+        """As `ask`, without a second time."""
+        try:
+            return request()
+        except Exception as error:
+            failure = self._failure(what, error)
+        # Raised out here, without a context: the library's exceptions hold the request's headers.
+        raise failure
+
+    def rest(self, attempt: int, error: BrokerDownError) -> None:
+        """Wait before the next attempt: twice as long each time, or what the server asked for."""
+        wait = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S) * (0.5 + 0.5 * self.spread())
+        asked = error.retry_after_s if isinstance(error, _BusyError) else 0.0
+        self.wait(max(wait, min(asked, _LONGEST_RETRY_AFTER_S)))
+
+    def _failure(self, what: str, error: Exception) -> BrokerError:
+        from alpaca.common.exceptions import APIError
+        from requests.exceptions import ConnectionError, JSONDecodeError, RequestException, Timeout
+
+        if isinstance(error, BrokerError):
+            return error
+        if isinstance(error, APIError) and error.status_code is not None:
+            return self._answered(what, error.status_code, error)
+        if isinstance(error, Timeout):
+            return BrokerDownError(f"alpaca: {what}: no answer in time")
+        passing = isinstance(error, ConnectionError | JSONDecodeError) or (
+            isinstance(error, RequestException) and not isinstance(error, ValueError)
+        )
+        reason = f"{type(error).__name__}: {self._line(str(error))}"
+        return (BrokerDownError if passing else BrokerError)(f"alpaca: {what}: {reason}")
+
+    def _answered(self, what: str, status: int, error: Any) -> BrokerError:
+        code, message = _body(str(error))
+        message = self._line(message)
+        if status in (408, 429) or status >= 500:
+            return _BusyError(f"alpaca: {what}: {status} {message}", _retry_after(error.response))
+        return RefusedError(what, status, code, message)
+
+    def _line(self, text: str) -> str:
+        return self.keys.hide(" ".join(text.split()))[:300]
+
+
+def _body(text: str) -> tuple[int | None, str]:
+    try:
+        body = json.loads(text)
+    except ValueError:
+        return None, text
+    if not isinstance(body, dict):
+        return None, text
+    code = body.get("code")
+    return (code if isinstance(code, int) else None), str(body.get("message", text))
+
+
+def _retry_after(response: Any) -> float:
+    """Seconds; 0 where the server does not say."""
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", 0)))
+    except (AttributeError, TypeError, ValueError):
+        return 0.0
