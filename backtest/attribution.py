@@ -39,12 +39,15 @@ class Attribution:
         kind, regime, profit, cost (fees and borrow), n_sessions; empty without regimes.
     costs
         kind (spread|impact|borrow), cost.
+    daily
+        date, long, short (profit of the leg), cost (fees and borrow), one row a session.
     """
 
     names: pl.DataFrame
     legs: pl.DataFrame
     regimes: pl.DataFrame
     costs: pl.DataFrame
+    daily: pl.DataFrame
 
 
 def attribute(
@@ -102,6 +105,7 @@ def attribute(
                 ],
             }
         ),
+        daily=_by_session(grid, held, shares, earned, fee + borrow, sessions, capital),
     )
 
 
@@ -248,6 +252,31 @@ def _by_leg(
             "borrow": [0.0, borrow.sum() / capital],
         }
     )
+
+
+def _by_session(
+    grid: PriceGrid,
+    held: Floats,
+    shares: Floats,
+    earned: tuple[Floats, Floats],
+    cost: Floats,
+    sessions: pl.Series,
+    capital: float,
+) -> pl.DataFrame:
+    def leg(sign: int) -> Floats:
+        before = np.where(held * sign > 0, earned[0], 0).sum(axis=1)
+        after = np.where(shares * sign > 0, earned[1], 0).sum(axis=1)
+        return np.asarray((before + after) / capital)
+
+    days = pl.DataFrame(
+        {
+            "date": grid.sessions,
+            "long": leg(1),
+            "short": leg(-1),
+            "cost": cost.sum(axis=1) / capital,
+        }
+    )
+    return days.filter(pl.col("date").is_in(sessions.implode()))
 
 
 def _by_regime(

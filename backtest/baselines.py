@@ -45,6 +45,6 @@ def factor_baselines(
 
 def _summary(ic: pl.DataFrame, horizon: int, sessions: Sequence[date]) -> dict[str, Any]:
     series = ic.filter(pl.col("horizon") == horizon).sort("asof")
-    spacing = session_spacing(series["asof"].to_list(), sessions)
+    spacing = session_spacing(series["asof"], sessions)
     interval = mean_interval(series["rank_ic"], horizon=horizon, spacing=spacing)
     return {"n_dates": interval.n, "rank_ic_mean": interval.mean, "ci95": interval.bounds}

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .grid import PriceGrid
 from .orders import OrderPlan
 
 __all__ = ["Book", "book_from_fills", "share_of"]
@@ -26,6 +27,7 @@ class Book:
 
     equity: Floats
     previous: Floats
+    cash: Floats
     turnover: Floats
     fees: Floats
     long_value: Floats
@@ -43,50 +45,78 @@ class Book:
         )
 
 
-def book_from_fills(fills: NDArray[Any], orders: OrderPlan, *, aum: float, first: int) -> Book:
+def book_from_fills(
+    fills: NDArray[Any], orders: OrderPlan, grid: PriceGrid, *, aum: float, first: int
+) -> Book:
     """Follows the fills (idx, col, size, price, fees, side; side 0 buys) from ``aum`` in cash.
 
-    ``first`` is the grid row of the first fill. Positions are valued at ``orders.close``.
+    ``first`` is the grid row of the first fill. Positions are valued at the last known close.
     """
     sign = np.where(fills["side"] == 0, 1.0, -1.0)
     value = fills["size"] * fills["price"]
-    rows = len(orders.close)
-    traded = np.zeros(orders.close.shape)
-    np.add.at(traded, (fills["idx"], fills["col"]), sign * fills["size"])
-    positions = np.cumsum(traded, axis=0)
+    close = grid.last_close[first:]
+    rows, session = len(close), fills["idx"] - first
 
     def per_session(amounts: Floats) -> Floats:
-        return np.bincount(fills["idx"], amounts, minlength=rows).astype(np.float64)
+        return np.bincount(session, amounts, minlength=rows).astype(np.float64)
 
-    flow = per_session(-sign * value - fills["fees"])
+    cash = aum + np.cumsum(per_session(-sign * value - fills["fees"]))
+    positions = _positions(fills, sign, orders)
+    held, gross = _held_value(positions, orders, close, first)
+    equity = cash + held
+    turnover = _turnover(per_session(value), positions, orders, cash, aum=aum, first=first)
     fees = per_session(fills["fees"])
-    volume = per_session(value)
-
-    cash = aum + np.cumsum(flow)
-    held = positions * orders.close
-    equity = cash + held.sum(axis=1)
-    before = np.vstack([np.zeros((1, positions.shape[1])), positions[:-1]])
-    # What the book is worth when its orders are sized: the open, before anything trades.
-    at_open = np.concatenate([[aum], cash[:-1]]) + (before * orders.valuation).sum(axis=1)
-    turnover = np.where(volume > 0, share_of(volume, at_open) / 2, 0.0)
-
     lost = np.flatnonzero(equity <= 0)
     ruined = int(lost[0]) if len(lost) else None
     if ruined is not None:
-        equity[ruined:] = 0.0
-        held[ruined:] = 0.0
+        for series in (equity, cash, held, gross):
+            series[ruined:] = 0.0
         turnover[ruined + 1 :] = 0.0
         fees[ruined + 1 :] = 0.0
-    previous = np.concatenate([[aum], equity[:-1]])
     return Book(
-        equity=equity[first:],
-        previous=previous[first:],
-        turnover=turnover[first:],
-        fees=fees[first:],
-        long_value=np.clip(held, 0, None).sum(axis=1)[first:],
-        short_value=-np.clip(held, None, 0).sum(axis=1)[first:],
-        ruined=ruined,
+        equity=equity,
+        previous=np.concatenate([[aum], equity[:-1]]),
+        cash=cash,
+        turnover=turnover,
+        fees=fees,
+        long_value=np.maximum(gross + held, 0.0) / 2,
+        short_value=np.maximum(gross - held, 0.0) / 2,
+        ruined=None if ruined is None else ruined + first,
     )
+
+
+def _positions(fills: NDArray[Any], sign: Floats, orders: OrderPlan) -> Floats:
+    """(K, N): shares held after the orders of each of ``orders.rows``."""
+    traded = np.zeros(orders.size.shape)
+    traded[np.searchsorted(orders.rows, fills["idx"]), fills["col"]] = sign * fills["size"]
+    return np.cumsum(traded, axis=0, out=traded)
+
+
+def _held_value(
+    positions: Floats, orders: OrderPlan, close: Floats, first: int
+) -> tuple[Floats, Floats]:
+    """(T,): Σ shares · close and Σ |shares · close| at each session from ``first`` on."""
+    held, gross = np.zeros(len(close)), np.zeros(len(close))
+    bounds = np.append(orders.rows - first, len(close))
+    for shares, start, end in zip(positions, bounds[:-1], bounds[1:], strict=True):
+        # Only what is held: a ticker that has not traded yet has no close.
+        names = np.flatnonzero(shares)
+        prices, amount = close[start:end, names], shares[names]
+        held[start:end] = prices @ amount
+        gross[start:end] = prices @ np.abs(amount)
+    return held, gross
+
+
+def _turnover(
+    volume: Floats, positions: Floats, orders: OrderPlan, cash: Floats, *, aum: float, first: int
+) -> Floats:
+    """(T,): half the traded value over what the book is worth at its fill prices before trading."""
+    before = np.vstack([np.zeros((1, positions.shape[1])), positions[:-1]])
+    rows = orders.rows - first
+    at_open = np.zeros(len(volume))
+    at_open[rows] = np.concatenate([[aum], cash[:-1]])[rows]
+    at_open[rows] += np.einsum("kn,kn->k", before, orders.valuation)
+    return np.where(volume > 0, share_of(volume, at_open) / 2, 0.0)
 
 
 def share_of(part: Floats, whole: Floats) -> Floats:

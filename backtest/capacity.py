@@ -42,7 +42,7 @@ def cost_overlay(
             impact_coefficient=multiple * costs.impact_coefficient,
         )
         frame = excess_after_costs(members, costs=level)
-        spacing = session_spacing(frame["asof"].to_list(), sessions)
+        spacing = session_spacing(frame["asof"], sessions)
         net = mean_interval(frame["net_excess"], horizon=horizon, spacing=spacing)
         found[name] = {
             "round_trip_bps": level.round_trip_bps,

@@ -38,7 +38,7 @@ def decay_table(judged: pl.DataFrame, *, sessions: Sequence[date]) -> list[dict[
     rows: list[dict[str, Any]] = []
     for (horizon,), part in judged.group_by("horizon", maintain_order=True):
         values = part["rank_ic"].to_numpy()
-        rare = session_spacing(part["asof"].to_list(), sessions) > _WEEK
+        rare = session_spacing(part["asof"], sessions) > _WEEK
         names = part["asof"].dt.strftime("%Y" if rare else "%Y-%m").to_numpy()
         noise: dict[int, float] = {}
         for fold in np.unique(names):

@@ -85,6 +85,6 @@ def _neutral(
     if neutral is None:
         return {"neutral_rank_ic": None, "neutral_rank_ic_ci95": None}
     series = neutral.filter(pl.col("horizon") == horizon).sort("asof")
-    spacing = session_spacing(series["asof"].to_list(), sessions)
+    spacing = session_spacing(series["asof"], sessions)
     interval = mean_interval(series["rank_ic"], horizon=horizon, spacing=spacing)
     return {"neutral_rank_ic": interval.mean, "neutral_rank_ic_ci95": interval.bounds}

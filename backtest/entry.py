@@ -16,6 +16,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,14 @@ from numpy.typing import NDArray
 
 from .intrabar import enter_at_limit, enter_at_open
 
-__all__ = ["STRATEGIES", "Offsets", "fit_offsets", "trade_bars", "trade_maxdiff"]
+__all__ = [
+    "STRATEGIES",
+    "Offsets",
+    "fit_offsets",
+    "net_returns",
+    "trade_bars",
+    "trade_maxdiff",
+]
 
 STRATEGIES = ("simple", "all_signals", "entry_takeprofit", "highlow")
 Floats = NDArray[np.float64]
@@ -39,12 +47,16 @@ class Offsets:
     ``entry`` moves the level of entry, ``target`` that of exit.
     """
 
-    entry: float = 0.0
-    target: float = 0.0
+    entry: float | pl.Expr = 0.0
+    target: float | pl.Expr = 0.0
 
 
 def trade_bars(
-    forecasts: pl.DataFrame, *, strategy: str, round_trip_bps: float, offsets: Offsets | None = None
+    forecasts: pl.DataFrame,
+    *,
+    strategy: str,
+    round_trip_bps: float | pl.Expr,
+    offsets: Offsets | None = None,
 ) -> pl.DataFrame:
     """One row a forecast: what the strategy made of its session.
 
@@ -56,9 +68,9 @@ def trade_bars(
     strategy
         One of ``STRATEGIES``.
     round_trip_bps
-        Cost of entering and leaving, basis points of the entry value.
+        Cost of entering and leaving, basis points of the entry value; may be a column's.
     offsets
-        For ``highlow``: moves the levels.
+        For ``highlow``: moves the levels; may be columns.
 
     Returns
     -------
@@ -76,7 +88,8 @@ def trade_bars(
         exit=pl.when(pl.col("entry").is_not_null()).then(pl.col("exit"))
     )
     gross = side * (pl.col("exit") / pl.col("entry") - 1)
-    cost = pl.when(pl.col("entry").is_not_null()).then(round_trip_bps / 1e4).otherwise(0.0)
+    bps = round_trip_bps if isinstance(round_trip_bps, pl.Expr) else pl.lit(float(round_trip_bps))
+    cost = pl.when(pl.col("entry").is_not_null()).then(bps / 1e4).otherwise(0.0)
     return priced.select(
         "asof",
         "ticker",
@@ -130,59 +143,86 @@ def trade_maxdiff(
     forecasts: pl.DataFrame,
     *,
     grid: Sequence[float],
-    round_trip_bps: float,
+    round_trip_bps: float | pl.Expr,
     by_ticker: bool = False,
     min_rows: int = 20,
+    sessions: Sequence[date] | None = None,
+    embargo: int = 0,
 ) -> pl.DataFrame:
     """Trades of ``maxdiff``, out of sample and, apart, in sample.
 
     Folds are calendar months. A month is traded with the offsets of the highest mean net return
-    over all trades settled before it; without ``min_rows`` of them it is not traded. ``by_ticker``
-    fits each name by itself, which multiplies the number of parameters, and with them what can be
-    overfitted.
+    over all trades settled before its first asof, less ``embargo`` of the ``sessions`` (None: the
+    asofs themselves); without ``min_rows`` of them it is not traded. ``by_ticker`` fits each name
+    by itself, which multiplies the number of parameters, and with them what can be overfitted.
 
     Returns
     -------
     pl.DataFrame
-        asof, ticker, net (out of sample, null where not traded), in_sample (net with offsets fitted
-        on the whole history, the month itself included), entry_offset, target_offset. The in-sample
-        column is shown beside the other one only: it is what the strategy would have earned had the
-        future been known.
+        The columns of ``trade_bars`` (side 0 and net null where the fold was not traded), in_sample
+        (net with offsets fitted on the whole history, the month itself included), entry_offset,
+        target_offset. The in-sample column is shown beside net only: it is what the strategy would
+        have earned had the future been known.
     """
     rows = forecasts.sort("asof", "ticker")
     points = [Offsets(*pair) for pair in itertools.product(grid, repeat=2)]
-    net = np.column_stack([_net(rows, point, round_trip_bps) for point in points])
-    asof = rows["asof"].to_numpy()
+    net = np.column_stack([net_returns(rows, point, round_trip_bps) for point in points])
+    days = np.array(sorted(set(rows["asof"]) if sessions is None else sessions), "datetime64[D]")
+    place = np.searchsorted(days, rows["asof"].to_numpy().astype("datetime64[D]"))
     month = rows["asof"].dt.truncate("1mo").to_numpy()
     chosen = np.full(rows.height, -1)
     hindsight = np.zeros(rows.height, dtype=np.int64)
     for members in _groups(rows, by_ticker=by_ticker):
         hindsight[members] = net[members].sum(axis=0).argmax()
-        chosen[members] = _walk(net[members], asof[members], month[members], min_rows)
-    traded = chosen >= 0
+        chosen[members] = _walk(net[members], place[members], month[members], min_rows, embargo)
     at = np.arange(rows.height)
-    entries = np.array([point.entry for point in points])
-    targets = np.array([point.target for point in points])
-    return rows.select("asof", "ticker").with_columns(
-        net=pl.Series(np.where(traded, net[at, chosen], np.nan)).fill_nan(None),
+    pairs = np.array(list(itertools.product(grid, repeat=2)), dtype=np.float64)
+    offsets = np.where(chosen[:, None] >= 0, pairs[chosen], np.nan)
+    fitted = rows.with_columns(
+        entry_offset=pl.Series(offsets[:, 0]).fill_nan(None),
+        target_offset=pl.Series(offsets[:, 1]).fill_nan(None),
+    )
+    trades = trade_bars(
+        fitted,
+        strategy="highlow",
+        round_trip_bps=round_trip_bps,
+        offsets=Offsets(pl.col("entry_offset"), pl.col("target_offset")),
+    )
+    traded = fitted["entry_offset"].is_not_null()
+    return trades.with_columns(
+        side=pl.when(traded).then("side").otherwise(pl.lit(0, dtype=pl.Int8)),
+        net=pl.when(traded).then("net"),
         in_sample=pl.Series(net[at, hindsight]),
-        entry_offset=pl.Series(np.where(traded, entries[chosen], np.nan)).fill_nan(None),
-        target_offset=pl.Series(np.where(traded, targets[chosen], np.nan)).fill_nan(None),
+        entry_offset=fitted["entry_offset"],
+        target_offset=fitted["target_offset"],
     )
 
 
-def _walk(net: Floats, asof: NDArray[Any], month: NDArray[Any], min_rows: int) -> NDArray[np.int64]:
-    """The best grid point of each row's month, by rows settled before the month; −1 for too few."""
+def net_returns(
+    forecasts: pl.DataFrame, offsets: Offsets, round_trip_bps: float | pl.Expr
+) -> Floats:
+    """Net return of every row under fixed offsets, in the order of the rows."""
+    trades = trade_bars(
+        forecasts, strategy="highlow", round_trip_bps=round_trip_bps, offsets=offsets
+    )
+    return trades["net"].to_numpy()
+
+
+def _walk(
+    net: Floats, place: NDArray[Any], month: NDArray[Any], min_rows: int, embargo: int
+) -> NDArray[np.int64]:
+    """The best grid point of each row's month, by rows settled before it; −1 for too few.
+
+    ``place`` is the asof's number among the sessions; a trade is settled one session later.
+    """
     total = np.vstack([np.zeros((1, net.shape[1])), np.cumsum(net, axis=0)])
     chosen = np.full(len(net), -1, dtype=np.int64)
     for start in np.unique(month):
-        earlier = asof[asof < start]
-        if not len(earlier):
-            continue
-        # A decision of the last asof before the month is settled inside the month.
-        known = int(np.searchsorted(asof, earlier[-1], side="left"))
+        rows = month == start
+        cutoff = place[rows][0] - embargo
+        known = int(np.searchsorted(place + 1, cutoff, side="left"))
         if known >= min_rows:
-            chosen[month == start] = total[known].argmax()
+            chosen[rows] = total[known].argmax()
     return chosen
 
 
@@ -192,8 +232,3 @@ def _groups(rows: pl.DataFrame, *, by_ticker: bool) -> list[NDArray[np.int64]]:
     numbered = rows.select("ticker").with_row_index("row")
     members = numbered.group_by("ticker", maintain_order=True).agg("row")["row"]
     return [np.asarray(group, dtype=np.int64) for group in members]
-
-
-def _net(rows: pl.DataFrame, offsets: Offsets, round_trip_bps: float) -> Floats:
-    trades = trade_bars(rows, strategy="highlow", round_trip_bps=round_trip_bps, offsets=offsets)
-    return trades["net"].to_numpy()

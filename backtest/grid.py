@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cached_property
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+
+from .costs import average_daily_value
 
 __all__ = ["PriceGrid", "forward_fill"]
 
@@ -34,6 +37,16 @@ class PriceGrid:
     open: Floats
     close: Floats
     amount: Floats
+
+    @cached_property
+    def last_close(self) -> Floats:
+        """(T, N): the last known close; NaN before a ticker's first."""
+        return forward_fill(self.close)
+
+    @cached_property
+    def average_daily_value(self) -> Floats:
+        """(T, N): ADV20 at each session (:func:`costs.average_daily_value`)."""
+        return average_daily_value(self.amount)
 
     @classmethod
     def from_frame(

@@ -46,19 +46,19 @@ def horizon_metrics(
     judged = dates.filter(pl.col("status") == "judged")
     status = dates["status"].value_counts()
     counts = dict(zip(status["status"], status["count"], strict=True))
-    spacing = session_spacing(judged["asof"].to_list(), sessions)
+    spacing = session_spacing(judged["asof"], sessions)
     ic = judged["rank_ic"]
     interval = mean_interval(ic, horizon=horizon, spacing=spacing)
     opened = judged.drop_nulls("rank_ic_next_open")
     next_open = mean_interval(
         opened["rank_ic_next_open"],
         horizon=horizon,
-        spacing=session_spacing(opened["asof"].to_list(), sessions),
+        spacing=session_spacing(opened["asof"], sessions),
     )
     net = mean_interval(
         excess["net_excess"],
         horizon=horizon,
-        spacing=session_spacing(excess["asof"].to_list(), sessions),
+        spacing=session_spacing(excess["asof"], sessions),
     )
     spread = ic.std(ddof=1)
     mean = interval.mean
@@ -97,7 +97,7 @@ def horizon_metrics(
         "redundancy_ci95": bootstrap_interval(
             correlation["correlation"],
             horizon=horizon,
-            spacing=session_spacing(correlation["asof"].to_list(), sessions),
+            spacing=session_spacing(correlation["asof"], sessions),
             draws=draws,
             seed=seed,
             statistic="median",

@@ -107,6 +107,8 @@ def judge(
     price_forecasts: bool = False,
     describe: bool = True,
     rebalances: Sequence[date] | None = None,
+    delisted_after: int = 10,
+    lot_size: float = 0.0,
     draws: int = 1000,
     seed: int = 0,
 ) -> Judgement:
@@ -138,10 +140,13 @@ def judge(
         Scores are forecasts of P(t+h)/P(t) − 1, whose size can be judged beside their order.
     describe
         False leaves out the figures that no gate asks for (:mod:`backtest.descriptive`).
+    delisted_after, lot_size
+        Of the simulation (:func:`backtest.portfolio.simulate`).
     draws, seed
         Of the bootstrap.
     """
     scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())
+    sessions = tuple(sessions)
     sections = CrossSections(panel)
     all_dates = rank_ic_frame(sections, min_cross_section=min_cross_section)
     judged = all_dates.filter(pl.col("status") == "judged")
@@ -181,7 +186,15 @@ def judge(
         )
         summaries = {key: figures | beside[key] for key, figures in summaries.items()}
     traded = weights.join(panel.select("asof").unique(), on="asof", how="semi")
-    result = simulate(traded, prices, costs=costs, until=until, periods_per_year=periods_per_year)
+    result = simulate(
+        traded,
+        prices,
+        costs=costs,
+        until=until,
+        periods_per_year=periods_per_year,
+        delisted_after=delisted_after,
+        lot_size=lot_size,
+    )
     returns = _with_benchmark(result.returns, benchmark)
     longest = summaries[str(horizons[-1])] if horizons else {}
     return Judgement(
@@ -229,7 +242,7 @@ def judge(
         quantiles=quantiles,
         trades=result.trades,
         flags=result.flags,
-        sessions=tuple(sessions),
+        sessions=sessions,
         first_asof=scored["asof"].min(),  # type: ignore[arg-type]
         last_asof=scored["asof"].max(),  # type: ignore[arg-type]
         n_asofs=scored["asof"].n_unique(),
@@ -275,7 +288,7 @@ def _daily_churn(
 ) -> float | None:
     """Median churn from session to session, longest horizon; None without daily scores."""
     dates = panel["asof"].unique().sort()
-    if dates.len() < 2 or session_spacing(dates.to_list(), sessions) > 1:
+    if dates.len() < 2 or session_spacing(dates, sessions) > 1:
         return None
     longest = pl.col("horizon") == pl.col("horizon").max()
     if replaced["asof"].n_unique() == dates.len():

@@ -3,25 +3,27 @@
 1. ``plan_rebalances`` puts each decision on the first session after it and squares the weights
 2. ``delisting_exits`` finds names that stopped trading
 3. ``drifted_weights`` follows the book between rebalances, for the size of each trade
-4. ``plan_orders`` lays everything out as (sessions × tickers) arrays for the simulator
+4. ``plan_orders`` lays everything out as (sessions × tickers) arrays for the simulator, and
+   ``order_fees`` says what each order costs
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .costs import Costs, average_daily_value, trade_cost_bps
-from .grid import PriceGrid, forward_fill
+from .costs import Costs, trade_cost_bps
+from .grid import PriceGrid
 
 __all__ = [
     "OrderPlan",
     "Rebalances",
     "delisting_exits",
     "drifted_weights",
+    "order_fees",
     "plan_orders",
     "plan_rebalances",
 ]
@@ -41,26 +43,37 @@ class Rebalances:
 
 @dataclass(frozen=True)
 class OrderPlan:
-    """Orders on a grid, all arrays (T, N).
+    """Orders on the K sessions that have any; arrays (K, N) unless said otherwise.
 
-    ``size`` is the target weight on sessions with orders and NaN on the others; ``price`` is the
-    fill price, NaN where there is no order or no open; ``fees`` are shares of the traded value;
-    ``valuation`` is the price at which the book is valued when its orders are sized. ``lots`` is 1
-    where an order may be bound to whole lots, 0 where it sells all there is.
+    Attributes
+    ----------
+    rows
+        (K,) rows of the grid, ascending.
+    size
+        Target weight; 0 (and no price) where a session has orders, but not for that name.
+    price
+        Fill price; NaN where there is no order or no open.
+    valuation
+        Price at which the book is valued when its orders are sized.
+    lots
+        True where an order is bound to whole lots, False where it sells all there is.
+    traded
+        Share of the equity that an order is expected to trade, which sizes its impact.
+    adv
+        ADV20 known when the order was decided, in money.
+    exits, missed
+        (row of the grid, column) of delistings, and of orders that have no open to fill them.
     """
 
+    rows: Rows
     size: Floats
     price: Floats
-    fees: Floats
     valuation: Floats
-    close: Floats
-    lots: Floats
+    lots: NDArray[np.bool_]
+    traded: Floats
+    adv: Floats
     exits: list[tuple[int, int]]
     missed: list[tuple[int, int]]
-
-    def without_fees(self) -> OrderPlan:
-        """The same orders at no cost."""
-        return replace(self, fees=np.zeros_like(self.fees))
 
 
 def plan_rebalances(weights: pl.DataFrame, grid: PriceGrid) -> Rebalances:
@@ -101,6 +114,7 @@ def drifted_weights(
     bought at the open, so that between rebalances a weight follows its price. Costs are left out:
     sizing impact needs no more precision, and the simulation trades on its own books.
     """
+    valued = np.nan_to_num(valued)
     shares = np.zeros(open_.shape[1])
     cash = 1.0
     drifted = np.zeros(plan.targets.shape)
@@ -112,14 +126,14 @@ def drifted_weights(
         while waiting and waiting[0][1][0] < before:
             index, (row, column) = waiting.pop(0)
             value = shares[column] * valued[row, column]
-            equity = cash + shares @ np.nan_to_num(valued[row])
+            equity = cash + shares @ valued[row]
             exit_weights[index] = value / equity if equity > 0 else 0.0
             cash += value
             shares[column] = 0.0
 
     for index, (decided, filled) in enumerate(zip(plan.decided, plan.filled, strict=True)):
         leave(filled)
-        close = np.nan_to_num(valued[decided])
+        close = valued[decided]
         equity = cash + shares @ close
         if equity <= 0:
             break
@@ -137,55 +151,56 @@ def drifted_weights(
     return drifted, exit_weights
 
 
-def plan_orders(
-    plan: Rebalances, grid: PriceGrid, *, costs: Costs, delisted_after: int
-) -> OrderPlan:
-    """Orders of the rebalances and of delistings, with the fee of each.
+def plan_orders(plan: Rebalances, grid: PriceGrid, *, delisted_after: int) -> OrderPlan:
+    """Orders of the rebalances and of delistings.
 
-    A session with any order carries a size for every name (0 and no price where nothing is
-    ordered), because the simulator sorts the orders of a session and NaN has no order.
+    A session with any order carries a size for every name, because the simulator sorts the orders
+    of a session and NaN has no order.
     """
-    close = forward_fill(grid.close)
+    close = grid.last_close
     exits = delisting_exits(grid.close, after=delisted_after)
-    adv = average_daily_value(grid.amount)
+    exits = [(row, column) for row, column in exits if row > plan.filled[0]]
     drifted, exit_weights = drifted_weights(plan, grid.open, close, exits)
-    traded = costs.aum * np.abs(plan.targets - drifted)
-
-    shape = close.shape
-    size = np.full(shape, np.nan)
-    price = np.full(shape, np.nan)
-    fees = np.zeros(shape)
-    size[plan.filled] = plan.targets
-    price[plan.filled] = grid.open[plan.filled]
-    fees[plan.filled] = trade_cost_bps(traded, adv[plan.decided], costs) / 1e4
-    rebalanced = set(plan.filled.tolist())
+    rows = np.unique(np.concatenate([plan.filled, np.array([row for row, _ in exits], np.intp)]))
+    rebalanced = np.searchsorted(rows, plan.filled)
+    shape = (len(rows), close.shape[1])
+    size, price = np.zeros(shape), np.full(shape, np.nan)
+    traded, adv = np.zeros(shape), np.full(shape, np.nan)
+    size[rebalanced] = plan.targets
+    price[rebalanced] = grid.open[plan.filled]
+    traded[rebalanced] = np.abs(plan.targets - drifted)
+    adv[rebalanced] = grid.average_daily_value[plan.decided]
+    opened = grid.open[rows]
+    # The book is valued at the open; a name without one at its last close before the session.
+    valuation = np.where(np.isnan(opened), close[np.maximum(rows - 1, 0)], opened)
+    lots = np.ones(shape, dtype=np.bool_)
     for (row, column), weight in zip(exits, exit_weights, strict=True):
-        if row not in rebalanced:
-            size[row] = np.nan_to_num(size[row])
-        size[row, column] = 0.0
-        price[row, column] = close[row, column]
-        leaving = trade_cost_bps(costs.aum * weight, adv[row, column], costs)
-        fees[row, column] = float(leaving) / 1e4
-    before = np.vstack([np.full((1, shape[1]), np.nan), close[:-1]]) if shape[0] else close
-    valuation = np.where(np.isnan(grid.open), before, grid.open)
-    lots = np.ones(shape)
-    for row, column in exits:
-        valuation[row, column] = close[row, column]
-        lots[row, column] = 0.0
+        at = int(np.searchsorted(rows, row))
+        size[at, column] = 0.0
+        price[at, column] = valuation[at, column] = close[row, column]
+        traded[at, column] = weight
+        adv[at, column] = grid.average_daily_value[row, column]
+        lots[at, column] = False
     unfilled = [
         (int(plan.filled[index]), int(column))
         for index, column in np.argwhere(
             np.isnan(grid.open[plan.filled]) & (plan.targets != drifted)
         )
     ]
-    # A ticker that has not traded yet is never held: any finite price keeps sums free of NaN.
     return OrderPlan(
+        rows=rows,
         size=size,
         price=price,
-        fees=fees,
+        # A ticker that has not traded yet is never held: any finite price keeps sums free of NaN.
         valuation=np.nan_to_num(valuation, nan=1.0),
-        close=np.nan_to_num(close, nan=1.0),
         lots=lots,
+        traded=traded,
+        adv=adv,
         exits=exits,
         missed=unfilled,
     )
+
+
+def order_fees(orders: OrderPlan, costs: Costs) -> Floats:
+    """(K, N): cost of each order as a share of its value, at the impact of ``costs.aum``."""
+    return trade_cost_bps(costs.aum * orders.traded, orders.adv, costs) / 1e4

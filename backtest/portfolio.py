@@ -1,18 +1,19 @@
 """Portfolio simulation: decided at a close, filled at the next session's open.
 
-1. ``PriceGrid`` squares the prices, ``plan_rebalances`` and ``plan_orders`` the weights and fees
+1. ``PriceGrid`` squares the prices, ``plan_rebalances`` and ``plan_orders`` the weights,
+   ``order_fees`` the costs
 2. ``_fill_orders`` runs the orders of many portfolios through vectorbt in one call, on the sessions
    that have orders; once with fees, and once a book without
 3. ``book_from_fills`` turns the fills into positions, cash and equity
-4. ``simulate`` takes borrow off the net returns and sums up; ``simulate_cases`` does so for many
-   combinations of weights and costs, as many at a time as memory allows
+4. ``portfolio_result`` takes borrow off the net returns and sums up
 
 The only module that imports vectorbt, inside the function that needs it: the import takes seconds.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -21,11 +22,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .book import Book, book_from_fills, share_of
+from .book import Book, book_from_fills
 from .costs import Costs
 from .grid import PriceGrid
-from .orders import OrderPlan, Rebalances, plan_orders, plan_rebalances
-from .performance import annual_return, annual_volatility, max_drawdown, sharpe, total_return
+from .orders import OrderPlan, order_fees, plan_orders, plan_rebalances
+from .portfolio_result import PortfolioResult, empty_result, portfolio_result
 
 __all__ = ["Case", "PortfolioResult", "simulate", "simulate_cases"]
 
@@ -33,53 +34,8 @@ Floats = NDArray[np.float64]
 
 # Trades below this share of the capital are rounding, not decisions.
 _SMALLEST_TRADE = 1e-9
-# Arrays of (sessions × tickers) float64 that one case needs at the same time.
-_ARRAYS_A_CASE = 14
-
-_RETURNS = {
-    "date": pl.Date,
-    "gross": pl.Float64,
-    "net": pl.Float64,
-    "turnover": pl.Float64,
-    "long_exposure": pl.Float64,
-    "short_exposure": pl.Float64,
-}
-_TRADES = {
-    "date": pl.Date,
-    "ticker": pl.String,
-    "side": pl.String,
-    "shares": pl.Float64,
-    "price": pl.Float64,
-    "value": pl.Float64,
-    "cost": pl.Float64,
-}
-_FLAGS = {"date": pl.Date, "ticker": pl.String, "flag": pl.String}
-
-
-@dataclass(frozen=True)
-class PortfolioResult:
-    """A simulated portfolio.
-
-    Attributes
-    ----------
-    returns
-        date, gross, net, turnover, long_exposure, short_exposure; one row a session from the first
-        fill on. Returns are simple daily returns; exposures are shares of equity at the close, both
-        above 0; turnover is Σ|w − w⁻|/2 at the fill.
-    trades
-        date, ticker, side (buy|sell), shares, price, value, cost (money), sorted by (date, ticker).
-    flags
-        date, ticker, flag: ``no_open`` (an order without an open to fill it; it lapses and the
-        position is kept), ``delisted`` (left at its last price), ``ruined`` (ticker null: equity at
-        or below zero; nothing is traded or earned afterwards).
-    stats
-        Summary figures, None where one cannot be computed.
-    """
-
-    returns: pl.DataFrame
-    trades: pl.DataFrame
-    flags: pl.DataFrame
-    stats: dict[str, Any]
+# Arrays of (order sessions × tickers) float64 that one case needs at the same time.
+_ARRAYS_A_CASE = 24
 
 
 @dataclass(frozen=True)
@@ -152,251 +108,179 @@ def simulate_cases(
     delisted_after: int = 10,
     lot_size: float = 0.0,
     memory_gb: float = 1.0,
+    keep_trades: bool = True,
 ) -> list[PortfolioResult]:
     """:func:`simulate` for many combinations of weights and costs, in the order given.
 
     Cases with the very same weights frame (the object) share their plan and their gross book, so a
-    grid of costs costs one simulation each. ``memory_gb`` bounds the arrays of the combinations
-    simulated in one call.
+    grid of costs costs one simulation each; cases of the same names share their prices. As many
+    cases go through the simulator in one call as ``memory_gb`` allows. Without ``keep_trades`` the
+    results' trades are empty: of a large grid they take far more memory than anything else.
     """
     if lot_size < 0:
         raise ValueError(f"lot_size: {lot_size!r} must not be below 0")
-    results: list[PortfolioResult | None] = [None] * len(cases)
-    for members in _same_weights(cases):
+    if delisted_after < 1:
+        raise ValueError(f"delisted_after: {delisted_after!r} must be at least 1 session")
+    options = _Options(periods_per_year, delisted_after, lot_size, memory_gb, keep_trades)
+    found: dict[int, PortfolioResult] = {}
+    for names, books in _books(cases, until).items():
+        if not names:
+            found |= {index: empty_result() for book in books for index in book.cases}
+            continue
+        grid = PriceGrid.from_frame(prices, tickers=names, until=until)
+        found |= _simulate_books(books, grid, cases, options)
+    return [found[index] for index in range(len(cases))]
+
+
+@dataclass(frozen=True)
+class _Options:
+    periods_per_year: int
+    delisted_after: int
+    lot_size: float
+    memory_gb: float
+    keep_trades: bool
+
+
+@dataclass(frozen=True)
+class _TargetBook:
+    """Weights and the numbers of the cases that trade them."""
+
+    weights: pl.DataFrame
+    cases: list[int]
+
+
+@dataclass(frozen=True)
+class _Run:
+    """One portfolio on its way through the simulator; ``case`` is None for a gross book."""
+
+    book: int
+    orders: OrderPlan
+    fees: Floats | None
+    aum: float
+    case: int | None
+
+
+def _books(cases: Sequence[Case], until: date | None) -> dict[tuple[str, ...], list[_TargetBook]]:
+    """Distinct weights by the names they hold; a decision at ``until`` is filled after it."""
+    groups: dict[int, list[int]] = {}
+    for index, case in enumerate(cases):
+        groups.setdefault(id(case.weights), []).append(index)
+    books: dict[tuple[str, ...], list[_TargetBook]] = {}
+    for members in groups.values():
         weights = cases[members[0]].weights
         _check_weights(weights)
         if until is not None:
             weights = weights.filter(pl.col("asof") < until)
-        names = weights["ticker"].unique().to_list()
-        grid = PriceGrid.from_frame(prices, tickers=names, until=until)
-        plan = plan_rebalances(weights, grid)
-        if not len(plan.filled):
-            for index in members:
-                results[index] = _empty()
-            continue
-        costs = [cases[index].costs for index in members]
-        found = _simulate_plan(
-            plan, grid, costs, periods_per_year, delisted_after, lot_size, memory_gb
-        )
-        for index, result in zip(members, found, strict=True):
-            results[index] = result
-    return [result for result in results if result is not None]
+        names = tuple(weights["ticker"].unique().sort())
+        books.setdefault(names, []).append(_TargetBook(weights, members))
+    return books
 
 
-def _same_weights(cases: Sequence[Case]) -> list[list[int]]:
-    groups: dict[int, list[int]] = {}
-    for index, case in enumerate(cases):
-        groups.setdefault(id(case.weights), []).append(index)
-    return list(groups.values())
+def _simulate_books(
+    books: Sequence[_TargetBook], grid: PriceGrid, cases: Sequence[Case], options: _Options
+) -> dict[int, PortfolioResult]:
+    """A result for each case of the books, by its number."""
+    found: dict[int, PortfolioResult] = {}
+    gross: dict[tuple[int, float], Book] = {}
+    waiting: list[_Run] = []
+    room = options.memory_gb * 1e9
 
-
-def _simulate_plan(
-    plan: Rebalances,
-    grid: PriceGrid,
-    costs: Sequence[Costs],
-    periods_per_year: int,
-    delisted_after: int,
-    lot_size: float,
-    memory_gb: float,
-) -> Iterator[PortfolioResult]:
-    """A result for each of the costs on one plan, as many in a call as fit into memory."""
-    first = int(plan.filled[0])
-    size = max(1, int(memory_gb * 1e9 / (grid.close.size * 8 * _ARRAYS_A_CASE)))
-    gross_books: dict[float, Book] = {}
-    for start in range(0, len(costs), size):
-        chunk = costs[start : start + size]
-        orders = [plan_orders(plan, grid, costs=c, delisted_after=delisted_after) for c in chunk]
-        # The gross book depends on costs through the capital alone (smallest trade, lots).
-        capitals = sorted({c.aum for c in chunk} - set(gross_books))
-        free = [orders[0].without_fees()] * len(capitals)
-        fills = _fill_orders(
-            [*orders, *free], aum=[*(c.aum for c in chunk), *capitals], lot_size=lot_size
-        )
-        for capital, found in zip(capitals, fills[len(chunk) :], strict=True):
-            gross_books[capital] = book_from_fills(found, orders[0], aum=capital, first=first)
-        for c, order, found in zip(chunk, orders, fills, strict=False):
-            net_book = book_from_fills(found, order, aum=c.aum, first=first)
-            yield _result(
-                grid, order, found, c, net_book, gross_books[c.aum], first, periods_per_year
+    def work() -> None:
+        for run, fills in zip(waiting, _fill_orders(waiting, options.lot_size), strict=True):
+            first = int(run.orders.rows[0])
+            book = book_from_fills(fills, run.orders, grid, aum=run.aum, first=first)
+            if run.case is None:
+                gross[run.book, run.aum] = book
+                continue
+            found[run.case] = portfolio_result(
+                grid,
+                run.orders,
+                fills,
+                costs=cases[run.case].costs,
+                net_book=book,
+                gross_book=gross[run.book, run.aum],
+                first=first,
+                periods_per_year=options.periods_per_year,
+                keep_trades=options.keep_trades,
             )
+        waiting.clear()
+
+    for number, target in enumerate(books):
+        plan = plan_rebalances(target.weights, grid)
+        if not len(plan.filled):
+            found |= {index: empty_result() for index in target.cases}
+            continue
+        orders = plan_orders(plan, grid, delisted_after=options.delisted_after)
+        needed = orders.size.nbytes * _ARRAYS_A_CASE
+        # The gross book depends on costs through the capital alone (smallest trade, lots).
+        capitals = sorted({cases[index].costs.aum for index in target.cases})
+        runs = [_Run(number, orders, None, capital, None) for capital in capitals]
+        runs += [
+            _Run(number, orders, order_fees(orders, cases[i].costs), cases[i].costs.aum, i)
+            for i in target.cases
+        ]
+        for run in runs:
+            waiting.append(run)
+            if sum(other.orders.size.nbytes for other in waiting) * _ARRAYS_A_CASE + needed > room:
+                work()
+    work()
+    return found
 
 
-def _result(
-    grid: PriceGrid,
-    orders: OrderPlan,
-    fills: NDArray[Any],
-    costs: Costs,
-    net_book: Book,
-    gross_book: Book,
-    first: int,
-    periods_per_year: int,
-) -> PortfolioResult:
-    borrow_rate = costs.borrow_bps_per_year / 1e4 / periods_per_year
-    borrow = borrow_rate * share_of(net_book.short_value, net_book.previous)
-    returns = pl.DataFrame(
-        {
-            "date": grid.sessions[first:],
-            "gross": gross_book.daily_returns,
-            "net": net_book.daily_returns - borrow,
-            "turnover": net_book.turnover,
-            "long_exposure": share_of(net_book.long_value, net_book.equity),
-            "short_exposure": share_of(net_book.short_value, net_book.equity),
-        },
-        schema_overrides=_RETURNS,
-    )
-    trades = _trades(fills, grid)
-    return PortfolioResult(
-        returns=returns,
-        trades=trades,
-        flags=_flags(orders, grid, trades, net_book, first=first),
-        stats=_stats(
-            returns,
-            n_trades=trades.height,
-            cost=share_of(net_book.fees, net_book.previous),
-            borrow=borrow,
-            periods_per_year=periods_per_year,
-        ),
-    )
-
-
-def _fill_orders(
-    plans: Sequence[OrderPlan], *, aum: Sequence[float], lot_size: float
-) -> list[NDArray[Any]]:
+def _fill_orders(runs: Sequence[_Run], lot_size: float) -> list[NDArray[Any]]:
     """Fills of each portfolio as records (idx, col, size, price, fees, side), side 0 a buy.
 
     Only sessions with an order go to the simulator: an order is sized by the prices of its own
     session and by what the fills before it left, and ``book_from_fills`` knows the days between.
     """
+    if not runs:
+        return []
     import pandas as pd
     import vectorbt as vbt
 
-    names = plans[0].close.shape[1]
-    rows = np.flatnonzero(np.any([np.isfinite(plan.size).any(axis=1) for plan in plans], axis=0))
+    names = runs[0].orders.size.shape[1]
+    rows = np.unique(np.concatenate([run.orders.rows for run in runs]))
+    shape = (len(rows), len(runs) * names)
+    places = [np.searchsorted(rows, run.orders.rows) for run in runs]
 
-    def side_by_side(name: str) -> Floats:
-        return np.concatenate([getattr(plan, name)[rows] for plan in plans], axis=1)
+    def side_by_side(values: Sequence[Floats | None], empty: float) -> Floats:
+        out = np.full(shape, empty)
+        for number, (place, value) in enumerate(zip(places, values, strict=True)):
+            if value is not None:
+                out[place, number * names : (number + 1) * names] = value
+        return out
 
-    price, valuation = side_by_side("price"), side_by_side("valuation")
-    capital = np.repeat(np.asarray(aum, dtype=np.float64), names)
-    lots = side_by_side("lots") * lot_size
+    plans = [run.orders for run in runs]
+    aum = np.array([run.aum for run in runs], dtype=np.float64)
+    valuation = side_by_side([plan.valuation for plan in plans], 1.0)
+    lots: float | Floats = np.nan
+    if lot_size:
+        lots = side_by_side([np.where(plan.lots, lot_size, np.nan) for plan in plans], np.nan)
     portfolio = vbt.Portfolio.from_orders(
-        pd.DataFrame(side_by_side("close")),
-        size=side_by_side("size"),
+        # Only the fills are read, so what positions are worth between them does not matter here.
+        pd.DataFrame(valuation, copy=False),
+        size=side_by_side([plan.size for plan in plans], np.nan),
         size_type="targetpercent",
-        price=price,
+        price=side_by_side([plan.price for plan in plans], np.nan),
         # The book is valued at the fill prices, so that targets are shares of what it is worth then
         val_price=valuation,
-        fees=side_by_side("fees"),
-        min_size=_SMALLEST_TRADE * capital / valuation,
-        size_granularity=np.where(lots > 0, lots, np.nan),
-        init_cash=np.asarray(aum, dtype=np.float64),
+        fees=side_by_side([run.fees for run in runs], 0.0),
+        min_size=_SMALLEST_TRADE * np.repeat(aum, names) / valuation,
+        size_granularity=lots,
+        init_cash=aum,
         cash_sharing=True,
-        group_by=np.repeat(np.arange(len(plans)), names),
+        group_by=np.repeat(np.arange(len(runs)), names),
         call_seq="auto",
-        max_orders=max(1, int(np.isfinite(price).sum())),
+        max_orders=max(1, sum(int(np.isfinite(plan.price).sum()) for plan in plans)),
         freq="1D",
     )
-    records = np.array(portfolio.order_records)
-    owner, records["col"] = records["col"] // names, records["col"] % names
+    records = portfolio.order_records
+    records = records[np.argsort(records["col"] // names, kind="stable")]
+    owner = records["col"] // names
+    records["col"] %= names
     records["idx"] = rows[records["idx"]]
-    return [records[owner == index] for index in range(len(plans))]
-
-
-def _trades(fills: NDArray[Any], grid: PriceGrid) -> pl.DataFrame:
-    tickers = np.array(grid.tickers, dtype=object)
-    return pl.DataFrame(
-        {
-            "date": grid.sessions[fills["idx"]],
-            "ticker": tickers[fills["col"]].tolist(),
-            "side": np.where(fills["side"] == 0, "buy", "sell").tolist(),
-            "shares": fills["size"],
-            "price": fills["price"],
-            "value": fills["size"] * fills["price"],
-            "cost": fills["fees"],
-        },
-        schema_overrides=_TRADES,
-    ).sort("date", "ticker")
-
-
-def _flags(
-    orders: OrderPlan, grid: PriceGrid, trades: pl.DataFrame, book: Book, *, first: int
-) -> pl.DataFrame:
-    def rows(cells: list[tuple[int, int]], flag: str) -> pl.DataFrame:
-        return pl.DataFrame(
-            {
-                "date": grid.sessions[[row for row, _ in cells]],
-                "ticker": [grid.tickers[column] for _, column in cells],
-                "flag": [flag] * len(cells),
-            },
-            schema_overrides=_FLAGS,
-        )
-
-    left = rows(orders.exits, "delisted").join(trades, on=["date", "ticker"], how="semi")
-    found = [rows(orders.missed, "no_open"), left]
-    if book.ruined is not None:
-        day = grid.sessions[book.ruined].item()
-        found.append(
-            pl.DataFrame({"date": [day], "ticker": [None], "flag": ["ruined"]}, schema=_FLAGS)
-        )
-    return pl.concat(found).sort("date", "flag", "ticker")
-
-
-def _stats(
-    returns: pl.DataFrame, *, n_trades: int, cost: Floats, borrow: Floats, periods_per_year: int
-) -> dict[str, Any]:
-    gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
-    years = len(net) / periods_per_year
-    exposure = returns.select(
-        gross=(pl.col("long_exposure") + pl.col("short_exposure")).mean(),
-        net=(pl.col("long_exposure") - pl.col("short_exposure")).mean(),
-    ).row(0, named=True)
-    return {
-        "first_date": returns["date"][0].isoformat(),
-        "last_date": returns["date"][-1].isoformat(),
-        "n_sessions": returns.height,
-        "return_total_gross": total_return(gross),
-        "return_total_net": total_return(net),
-        "return_annual_gross": annual_return(gross, periods_per_year=periods_per_year),
-        "return_annual_net": annual_return(net, periods_per_year=periods_per_year),
-        "volatility_annual": annual_volatility(net, periods_per_year=periods_per_year),
-        "sharpe_gross": sharpe(gross, periods_per_year=periods_per_year),
-        "sharpe_net": sharpe(net, periods_per_year=periods_per_year),
-        "max_drawdown": max_drawdown(net),
-        "turnover_annual": float(returns["turnover"].to_numpy().sum() / years),
-        "cost_annual": float(cost.sum() / years),
-        "borrow_annual": float(borrow.sum() / years),
-        "n_trades": n_trades,
-        "gross_exposure_mean": exposure["gross"],
-        "net_exposure_mean": exposure["net"],
-    }
-
-
-def _empty() -> PortfolioResult:
-    stats: dict[str, Any] = dict.fromkeys(
-        [
-            "first_date",
-            "last_date",
-            "return_total_gross",
-            "return_total_net",
-            "return_annual_gross",
-            "return_annual_net",
-            "volatility_annual",
-            "sharpe_gross",
-            "sharpe_net",
-            "max_drawdown",
-            "turnover_annual",
-            "cost_annual",
-            "borrow_annual",
-            "gross_exposure_mean",
-            "net_exposure_mean",
-        ]
-    )
-    return PortfolioResult(
-        returns=pl.DataFrame(schema=_RETURNS),
-        trades=pl.DataFrame(schema=_TRADES),
-        flags=pl.DataFrame(schema=_FLAGS),
-        stats=stats | {"n_sessions": 0, "n_trades": 0},
-    )
+    bounds = np.searchsorted(owner, np.arange(len(runs) + 1))
+    return [records[start:end] for start, end in itertools.pairwise(bounds)]
 
 
 def _check_weights(weights: pl.DataFrame) -> None:

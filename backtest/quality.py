@@ -23,9 +23,9 @@ def forecast_quality(panel: pl.DataFrame) -> dict[str, dict[str, Any]]:
     - ``directional_accuracy``: share of rows whose forecast and outcome have the same sign, those
       with either at 0 left out
     - ``coverage_90``: share of outcomes within [q05, q95], which should be 0.90
-    - ``crps_three_quantiles``: twice the mean pinball loss at 5, 50 and 95 %, which is what three
+    - ``pinball_loss``: twice the mean pinball loss at 5, 50 and 95 %, which is what three
       kept quantiles say of the continuous ranked probability score (Gneiting and Raftery, 2007)
-    - ``crps_persistence``: the same of the forecast that the price stays
+    - ``pinball_loss_persistence``: the same of the forecast that the price stays
     - ``n_paths_median``: with few paths the quantiles are rough
 
     None for what the panel does not hold; {} without total_return.
@@ -55,11 +55,11 @@ def forecast_quality(panel: pl.DataFrame) -> dict[str, dict[str, Any]]:
             _pinball(actual, {name: pl.col(name) for name in _QUANTILES})
             .filter(known)
             .mean()
-            .alias("crps_three_quantiles"),
+            .alias("pinball_loss"),
             _pinball(actual, {name: pl.lit(0.0) for name in _QUANTILES})
             .filter(known)
             .mean()
-            .alias("crps_persistence"),
+            .alias("pinball_loss_persistence"),
         ]
     if "n_paths" in panel.columns:
         asked.append(pl.col("n_paths").median().alias("n_paths_median"))
@@ -67,7 +67,7 @@ def forecast_quality(panel: pl.DataFrame) -> dict[str, dict[str, Any]]:
         {"horizon": horizon, **part.select(asked).row(0, named=True)}
         for (horizon,), part in rows.sort("horizon").group_by("horizon", maintain_order=True)
     ]
-    missing = dict.fromkeys(["coverage_90", "crps_three_quantiles", "crps_persistence"])
+    missing = dict.fromkeys(["coverage_90", "pinball_loss", "pinball_loss_persistence"])
     return {str(row.pop("horizon")): {**missing, **row, "mae_ratio": _ratio(row)} for row in found}
 
 

@@ -43,7 +43,7 @@ def regime_table(
                 ).sort("asof")
                 if not part.height:
                     continue
-                spacing = session_spacing(part["asof"].to_list(), sessions)
+                spacing = session_spacing(part["asof"], sessions)
                 found = mean_interval(part["rank_ic"], horizon=horizon, spacing=spacing)
                 names = float(np.median(part["n"].to_numpy()))
                 rows.append(

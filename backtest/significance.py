@@ -12,8 +12,10 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import lru_cache
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
@@ -50,13 +52,18 @@ class MeanInterval:
         return None if self.lo is None or self.hi is None else [self.lo, self.hi]
 
 
-def session_spacing(dates: Sequence[date], sessions: Sequence[date]) -> float:
+def session_spacing(dates: Sequence[date] | pl.Series, sessions: Sequence[date]) -> float:
     """Median number of sessions between consecutive ``dates`` (sorted); 1 for fewer than two."""
     if len(dates) < 2:
         return 1.0
-    calendar = np.asarray(sessions, dtype="datetime64[D]")
-    rows = np.searchsorted(calendar, np.asarray(dates, dtype="datetime64[D]"))
+    rows = np.searchsorted(_days(tuple(sessions)), np.asarray(dates, dtype="datetime64[D]"))
     return max(float(np.median(np.diff(rows))), 1.0)
+
+
+@lru_cache(maxsize=4)
+def _days(sessions: tuple[date, ...]) -> NDArray[np.datetime64]:
+    """The calendar as an array: a judgement asks for dozens of spacings on the same one."""
+    return np.asarray(sessions, dtype="datetime64[D]")
 
 
 def hac_lag(n: int, *, horizon: int, spacing: float) -> int:

@@ -44,7 +44,7 @@ def start_sensitivity(
             if part.height < _MIN_DATES:
                 continue
             part = part.sort("asof")
-            spacing = session_spacing(part["asof"].to_list(), sessions)
+            spacing = session_spacing(part["asof"], sessions)
             found = mean_interval(part["rank_ic"], horizon=int(str(horizon)), spacing=spacing)
             kept = excess.filter(pl.col("asof") >= start, pl.col("horizon") == horizon)
             rows.append(

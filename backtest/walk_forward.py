@@ -29,6 +29,7 @@ def choose(
     fold: Fold = "year",
     min_sessions: int = 252,
     window: int | None = None,
+    embargo: int = 0,
 ) -> pl.DataFrame:
     """The portfolio of each fold: the one with the highest Sharpe ratio of its past net returns.
 
@@ -45,6 +46,8 @@ def choose(
         Sessions a past must have; before, the grid's first point is taken, unjudged.
     window
         Only the last so many sessions count; None: all.
+    embargo
+        Sessions up to the fold's first rebalance that do not count.
 
     Returns
     -------
@@ -62,7 +65,8 @@ def choose(
     values = table.select(labels).to_numpy()
     rows: list[tuple[date, str, float | None, int]] = []
     for asof in _first_of_each(asofs, fold):
-        end = int(np.searchsorted(dates, np.datetime64(asof, "D"), side="right"))
+        known = int(np.searchsorted(dates, np.datetime64(asof, "D"), side="right"))
+        end = max(known - embargo, 0)
         past = values[max(0, end - window) if window else 0 : end]
         if len(past) < min_sessions:
             rows.append((asof, labels[0], None, len(past)))

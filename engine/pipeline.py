@@ -24,8 +24,9 @@ from rich.console import Console
 
 from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
-from backtest.judge import Judgement, judge
+from backtest.judge import Judgement, json_ready, judge
 from backtest.report import ReportData, write_report
+from engine.attribution import attribute_result
 from engine.baselines.baseline import LightGBMBaseline
 from engine.baselines.stage import (
     BASELINE_FACTORS,
@@ -38,20 +39,24 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
+from engine.data.sources.tables import read_sectors
 from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
+from engine.entry import EntryResult, check_entry, run_entry
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
+from engine.features.sectors import SECTOR, with_sectors
 from engine.files import write_frame
 from engine.registry import Trial, deflated, record_trials, scores_hash
 from engine.results import manifest_content, metrics_content, report_frames
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.sanity import check_scores
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
-from engine.strategy import load_strategy
+from engine.selection import GridPoint, Selection, grid_points, select_weights, strategy_identity
 from strategies import Strategy
 
 __all__ = [
@@ -59,12 +64,14 @@ __all__ = [
     "SCORE_COLUMNS",
     "Backtest",
     "first_tickers",
+    "gate_rules",
     "run_backtest",
     "target_weights",
 ]
 
 log = logging.getLogger(__name__)
 REDUNDANCY_FACTOR = "momentum_12m"
+OPTIONAL_TABLES = ("levels", "entry_trades")
 SCORE_COLUMNS = ("asof", "ticker", "horizon", "score", "score_std", "p_up", "q05", "q50", "q95")
 
 
@@ -90,11 +97,12 @@ class Backtest:
 @dataclass(frozen=True)
 class _Prepared:
     market: Market
-    strategy: Strategy
+    points: list[GridPoint]
     costs: Costs
     rules: GateRules
     training: TrainingPeriod
     spec: ForecasterSpec | None
+    sectors: pl.DataFrame | None
 
 
 @dataclass
@@ -129,15 +137,29 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 feature_names=list(dict.fromkeys([*settings.features, *BASELINE_FACTORS])),
                 horizons=settings.scoring.horizons,
                 trained_until=training.until,
-            )
+            ).pipe(with_sectors, prepared.sectors)
             schedule = rebalance_dates(panel["asof"], market.calendar, settings.scoring.rebalance)
-            weights = target_weights(prepared.strategy, panel, settings.features, schedule)
+            books = {
+                point.label: target_weights(point.strategy, panel, settings.features, schedule)
+                for point in prepared.points
+            }
         with clock.stage("baselines"):
             baseline = _baseline(prepared, settings, panel, folder, console)
             panel = with_baselines(panel, baseline)
         with clock.stage("judging"):
-            judged, before = _judge_both(prepared, settings, panel, weights, schedule)
-            _count_trials(settings, market, scored, judged)
+            end = _last_session(settings, market, schedule)
+            weights, selected = _weights(prepared, settings, panel, books, schedule, end)
+            judged, before = _judge_both(prepared, settings, panel, weights, schedule, end)
+            entry = run_entry(
+                scored.levels,
+                market,
+                settings=settings,
+                costs=prepared.costs,
+                after=training.until,
+                until=end,
+            )
+            _count_trials(prepared, settings, scored, judged, selected, entry)
+            attribution, daily = attribute_result(judged, market, prepared.costs)
             gates = evaluate_gates(
                 judged,
                 rules=prepared.rules,
@@ -151,6 +173,13 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 settings, market, training, scored, panel, judged, before, baseline
             )
             metrics["sanity"] = check_scores(scored.scores, settings.evaluation.sanity)
+            metrics["attribution"] = attribution
+            if selected is not None:
+                metrics["selection"] = json_ready(
+                    selected.metrics(periods_per_year=market.calendar.periods_per_year)
+                )
+            if entry.metrics:
+                metrics["entry"] = entry.metrics
             manifest = manifest_content(
                 settings, market, training, scored, metrics["drops"], clock.seconds, baseline
             )
@@ -162,10 +191,12 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 config=settings.model_dump(mode="json"),
                 weights=weights,
                 quarantine=market.quarantine,
+                attribution=daily,
                 **report_frames(judged, before),
             )
             tables = {"scores": scored.scores, "panel": panel, "weights": weights}
-            tables["returns"] = data.returns
+            tables |= {"returns": data.returns, "trades": judged.trades}
+            tables |= {"levels": scored.levels, "entry_trades": entry.trades}
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)
@@ -174,10 +205,11 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
 
 def _prepare(settings: Settings) -> _Prepared:
     try:
-        strategy = load_strategy(settings.strategy.name, settings.strategy.parameters)
-        strategy.weights(_no_scores(settings))
+        points = grid_points(settings.strategy)
+        for point in points:
+            point.strategy.weights(_no_scores(settings))
         costs = Costs(**settings.costs.model_dump())
-        rules = _gate_rules(settings)
+        rules = gate_rules(settings)
         check_factors(settings.features)
     except ValueError as error:
         raise UsageError(str(error)) from None
@@ -186,8 +218,10 @@ def _prepare(settings: Settings) -> _Prepared:
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
     training = training_period(settings.model)
+    sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
     market = first_tickers(load_market(settings.data), settings.data.max_tickers)
-    return _Prepared(market, strategy, costs, rules, training, spec)
+    check_entry(settings, market, predicts_bars=isinstance(spec, KronosSpec))
+    return _Prepared(market, points, costs, rules, training, spec, sectors)
 
 
 def first_tickers(market: Market, tickers: int | None) -> Market:
@@ -208,7 +242,8 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
     ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
 
 
-def _gate_rules(settings: Settings) -> GateRules:
+def gate_rules(settings: Settings) -> GateRules:
+    """The rules of `evaluation.gates`. Raises ValueError naming file and key."""
     path = settings.evaluation.gates
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -300,20 +335,56 @@ def target_weights(
     return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
 
 
+def _last_session(settings: Settings, market: Market, schedule: Sequence[date]) -> date:
+    """The last session that is simulated: until the decision after the last is held."""
+    last = market.last_session
+    end = min(settings.evaluation.end or last, last)
+    if not schedule:
+        return end
+    return min(end, next_rebalance(schedule[-1], market.calendar, settings.scoring.rebalance))
+
+
+def _weights(
+    prepared: _Prepared,
+    settings: Settings,
+    panel: pl.DataFrame,
+    books: Mapping[str, pl.DataFrame],
+    schedule: Sequence[date],
+    end: date,
+) -> tuple[pl.DataFrame, Selection | None]:
+    """The weights that are judged and, of a grid, what was selected after the training period."""
+    if not settings.strategy.grid:
+        return next(iter(books.values())), None
+    market, trained = prepared.market, prepared.training.until
+    prices = market.adjusted().select("date", "ticker", "open", "close", "amount")
+    held = panel.filter(pl.col("asof").is_in(list(schedule)))
+    parts = []
+    for inside, until in ((True, min(end, trained or end)), (False, end)):
+        asofs = held.filter(pl.col("in_training") == inside)["asof"].unique().sort().to_list()
+        parts.append(
+            select_weights(
+                books,
+                prices,
+                asofs,
+                settings=settings,
+                costs=prepared.costs,
+                until=until,
+                periods_per_year=market.calendar.periods_per_year,
+            )
+        )
+    return pl.concat([part.weights for part in parts]).sort("asof", "ticker"), parts[1]
+
+
 def _judge_both(
     prepared: _Prepared,
     settings: Settings,
     panel: pl.DataFrame,
     weights: pl.DataFrame,
     schedule: Sequence[date],
+    end: date,
 ) -> tuple[Judgement, Judgement | None]:
     """Dates after the model's training period, and those before, each with its own portfolio."""
-    market, trained = prepared.market, prepared.training.until
-    last = market.last_session
-    end = min(settings.evaluation.end or last, last)
-    if schedule:
-        held_until = next_rebalance(schedule[-1], market.calendar, settings.scoring.rebalance)
-        end = min(end, held_until)
+    trained = prepared.training.until
     after = panel.filter(~pl.col("in_training"))
     before = panel.filter("in_training")
     judged = _judge(prepared, settings, after, weights, schedule, end)
@@ -349,38 +420,71 @@ def _judge(
         baselines=baselines,
         redundancy_factor=REDUNDANCY_FACTOR,
         factors=settings.features,
+        sector=SECTOR,
         price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
         rebalances=schedule,
         rules=prepared.rules,
+        delisted_after=settings.simulation.delisted_after,
+        lot_size=settings.simulation.lot_size,
         seed=settings.run.seed,
     )
 
 
-def _count_trials(settings: Settings, market: Market, scored: Scored, judged: Judgement) -> None:
-    """Record the run in the trial registry and put the deflated Sharpe beside the Sharpe."""
+def _count_trials(
+    prepared: _Prepared,
+    settings: Settings,
+    scored: Scored,
+    judged: Judgement,
+    selected: Selection | None,
+    entry: EntryResult,
+) -> None:
+    """Record the run, every point of its grid and what entry strategies tried in the trial
+    registry, and put the deflated Sharpe beside the Sharpe."""
     if judged.first_asof is None or judged.last_asof is None or judged.returns.is_empty():
         return
-    scoring = settings.scoring
+    market, scoring = prepared.market, settings.scoring
     schedule = {"rebalance": scoring.rebalance, "score": scoring.score}
-    trial = Trial(
+    own = Trial(
         data_hash=market.data_hash,
         scores=scored.fingerprint or scores_hash(scored.scores),
-        strategy=settings.strategy.model_dump(exclude={"since"})
-        | schedule
-        | {"horizons": scoring.horizons},
+        strategy=strategy_identity(settings) | schedule | {"horizons": scoring.horizons},
         costs=settings.costs.model_dump(),
         run=settings.run.name,
         first_asof=judged.first_asof,
         last_asof=judged.last_asof,
         returns=judged.returns.select("date", "net"),
     )
-    count = record_trials(settings.run.dir, [trial])
+    searched = [
+        replace(
+            own,
+            strategy=strategy_identity(settings, point.parameters)
+            | schedule
+            | {"horizons": scoring.horizons},
+            returns=selected.returns[point.label],
+        )
+        for point in prepared.points
+        if selected is not None and selected.returns[point.label].height
+    ]
+    searched += [
+        replace(own, strategy=parameters | schedule, returns=returns)
+        for parameters, returns in entry.trials
+        if returns.height
+    ]
+    count = record_trials(settings.run.dir, [*searched, own])
     judged.metrics["portfolio"] |= deflated(
         judged.returns,
         count,
         at_least=settings.evaluation.trials,
         periods_per_year=market.calendar.periods_per_year,
     )
+    for name, figures in entry.metrics.items():
+        net = entry.returns.filter(pl.col("strategy") == name)
+        figures["out_of_sample"] |= deflated(
+            net,
+            count,
+            at_least=settings.evaluation.trials,
+            periods_per_year=market.calendar.periods_per_year,
+        )
     if count.problem:
         judged.metrics["portfolio"]["trials_problem"] = count.problem
 
@@ -392,7 +496,11 @@ def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportDa
     """
     (folder.path / "manifest.json").unlink(missing_ok=True)
     for name, frame in tables.items():
-        write_frame(folder.path / f"{name}.parquet", frame)
+        path = folder.path / f"{name}.parquet"
+        if name in OPTIONAL_TABLES and frame.is_empty():
+            path.unlink(missing_ok=True)  # of an earlier run in this folder
+        else:
+            write_frame(path, frame)
     folder.write_yaml("config.yaml", data.config)
     folder.write_json("metrics.json", data.metrics)
     folder.write_json("gates.json", data.gates)

@@ -13,6 +13,7 @@ from backtest.judge import Judgement
 from engine.baselines.baseline import LightGBMBaseline
 from engine.config import Settings
 from engine.data.market import Market
+from engine.features.sectors import SECTOR
 from engine.run_folder import environment_facts
 from engine.scoring.score import Scored
 from engine.scoring.spec import TrainingPeriod
@@ -20,7 +21,7 @@ from engine.scoring.spec import TrainingPeriod
 __all__ = ["manifest_content", "metrics_content", "report_frames"]
 
 FLAGS = {
-    "delisted": "positions sold at the last price after ten sessions without a bar",
+    "delisted": "positions sold at the last price: no bar for simulation.delisted_after sessions",
     "no_open": "orders that lapsed: no open on the fill session",
     "ruined": "portfolios that lost everything",
 }
@@ -143,6 +144,10 @@ def _flags(
     for part in (judged, before):
         for flag in part.flags["flag"] if part else ():
             counts[FLAGS[flag]] = counts.get(FLAGS[flag], 0) + 1
+    if SECTOR in panel.columns:
+        unknown = panel.filter(pl.col("status") == "ok", pl.col(SECTOR).is_null()).height
+        if unknown:
+            counts["scores without a sector: not in the RankIC that is free of sectors"] = unknown
     if judged.metrics["portfolio"].get("trials_problem"):
         counts["trials not recorded: the registry is locked or damaged"] = 1
     return counts | {f"LightGBM not fitted: {why}": n for why, n in baseline.skipped.items()}

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.batching import row_chunks
-from kronos.cache import BLOCK, blocks_up_to
+from kronos.cache import DECODED_TOGETHER, up_to
 from kronos.fast import FastBlock, Rotation
 from kronos.layers import RotaryEmbedding
 from kronos.linear import linear_factory
@@ -44,7 +44,7 @@ class FastBarsDecoder:
         self.blocks = [FastBlock(block, kernel) for block in tokenizer.decoder]
         # Without blocks nothing is rotated, and any table will do.
         rotary = tokenizer.decoder[0].self_attn.rotary if self.blocks else RotaryEmbedding(2)
-        self.rotation = Rotation(rotary, max_context + BLOCK)
+        self.rotation = Rotation(rotary, max_context + DECODED_TOGETHER)
         self.head = linear(tokenizer.head.weight, tokenizer.head.bias)
         self.coarse, self.fine = folded_codes(tokenizer)
 
@@ -85,17 +85,26 @@ class FastBarsDecoder:
 
         index : [R], which row of ``memory`` is the context of each.
         """
-        # Queries by whole blocks: torch's CPU attention is then aligned alike on every thread.
-        kept, steps = s1.shape[1], blocks_up_to(s1.shape[1])
-        x = self.embed(*(F.pad(ids, (0, steps - kept)) for ids in (s1, s2)))
+        kept = s1.shape[1]
+        # Every part has one shape, so that a bar has the same bits however many follow it; whole
+        # blocks, so that torch's CPU attention is aligned alike on every thread.
+        padding = up_to(kept, DECODED_TOGETHER) - kept
+        inputs = self.embed(*(F.pad(ids, (0, padding)) for ids in (s1, s2)))
+        held = [(keys[index], values[index]) for keys, values in memory]
         length = memory[0][0].shape[2] if memory else 0
-        mask = torch.ones(steps, length + steps, dtype=torch.bool, device=s1.device).tril(length)
-        for block, (keys, values) in zip(self.blocks, memory, strict=True):
-            query, key, value = block.project(x, self.rotation, length)
-            key, value = torch.cat((keys[index], key), 2), torch.cat((values[index], value), 2)
-            mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-            x = block.finish(x, mixed)
-        return self.head(x[:, :kept])
+        done = []
+        for x in inputs.split(DECODED_TOGETHER, dim=1):
+            seen = length + x.shape[1]
+            mask = torch.ones(x.shape[1], seen, dtype=torch.bool, device=x.device).tril(length)
+            for number, block in enumerate(self.blocks):
+                query, key, value = block.project(x, self.rotation, length)
+                keys, values = held[number]
+                held[number] = torch.cat((keys, key), 2), torch.cat((values, value), 2)
+                mixed = F.scaled_dot_product_attention(query, *held[number], attn_mask=mask)
+                x = block.finish(x, mixed)
+            done.append(self.head(x))
+            length = seen
+        return torch.cat(done, dim=1)[:, :kept]
 
 
 def folded_codes(tokenizer: KronosTokenizer) -> tuple[Tensor, Tensor]:

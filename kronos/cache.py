@@ -7,10 +7,20 @@ from torch import Tensor
 
 from kronos.transformer import DEPENDENCY_HEADS, Kronos
 
-__all__ = ["BLOCK", "CacheSlice", "KVCache", "blocks_up_to", "cache_bytes_per_row"]
+__all__ = [
+    "BLOCK",
+    "DECODED_TOGETHER",
+    "CacheSlice",
+    "KVCache",
+    "blocks_up_to",
+    "cache_bytes_per_row",
+    "up_to",
+]
 
 # Floats in 64 bytes: rows of scores that are whole blocks are all aligned alike.
 BLOCK = 16
+# Forecast bars that the tokenizer decodes at a time, a multiple of BLOCK.
+DECODED_TOGETHER = 32
 
 
 def up_to(count: int, multiple: int) -> int:

@@ -20,9 +20,11 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
-from kronos.cache import CacheSlice, KVCache
-from kronos.decoder import Decoder
+from kronos.cache import DECODED_TOGETHER, CacheSlice, KVCache, up_to
+from kronos.decoder import Decoder, project
+from kronos.layers import TransformerBlock
 from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
@@ -66,7 +68,7 @@ def generate_cached(
     """
     length, rows = tokens[0].shape[1], len(windows)
     cache = decoder.new_cache(rows, min(length + steps - 1, max_context))
-    s1, s2 = (torch.nn.functional.pad(ids[windows], (0, steps)) for ids in tokens)
+    s1, s2 = (functional.pad(ids[windows], (0, steps)) for ids in tokens)
     row_stamp = stamp[windows]
     for step in range(steps):
         end = length + step
@@ -158,7 +160,7 @@ def generate_tokens(
     rows, length = tokens[0].shape
     if noise is None:
         noise = GlobalNoise(rows, torch.arange(rows)) if uniforms is None else SeededNoise(uniforms)
-    s1, s2 = (torch.nn.functional.pad(ids, (0, steps)) for ids in tokens)
+    s1, s2 = (functional.pad(ids, (0, steps)) for ids in tokens)
     for step in range(steps):
         end = length + step
         seen = slice(max(0, end - max_context), end)
@@ -175,6 +177,43 @@ def generate_tokens(
 def decode_tokens(
     tokenizer: KronosTokenizer, tokens: Tokens, *, steps: int, max_context: int
 ) -> Tensor:
-    """Normalised bars [R, steps, 6] of the last ``steps`` tokens, decoded within their context."""
+    """Normalised bars [R, steps, 6] of the last ``steps`` tokens, decoded within their context.
+
+    The context runs first, then ``DECODED_TOGETHER`` positions at a time: no forward has a shape
+    that depends on ``steps``, so a bar has the same bits however many follow it.
+    """
     s1, s2 = (ids[:, -max_context:] for ids in tokens)
-    return tokenizer.decode((s1, s2), half=True)[:, -steps:]
+    before = s1.shape[1] - steps
+    padding = up_to(steps, DECODED_TOGETHER) - steps
+    codes = tokenizer.tokenizer.corners(*(functional.pad(ids, (0, padding)) for ids in (s1, s2)))
+    x = tokenizer.post_quant_embed(codes.type_as(tokenizer.head.weight))
+    memory: list[Tokens] = []
+    if before:
+        decode_part(tokenizer, x[:, :before], memory, 0)
+    bars = []
+    for start in range(before, x.shape[1], DECODED_TOGETHER):
+        part = x[:, start : start + DECODED_TOGETHER]
+        bars.append(tokenizer.head(decode_part(tokenizer, part, memory, start)))
+    return torch.cat(bars, dim=1)[:, :steps]
+
+
+def decode_part(tokenizer: KronosTokenizer, x: Tensor, memory: list[Tokens], start: int) -> Tensor:
+    """The tokenizer's decoder over positions ``x`` [R, L, D] from ``start`` on.
+
+    memory : keys and values of each block for the positions before; gets those of ``x`` too
+    """
+    for number, block in enumerate(tokenizer.decoder):
+        assert isinstance(block, TransformerBlock)
+        normed = block.norm1(x)
+        query, key, value = project(block.self_attn, normed, normed, rotate=True, start=start)
+        if start:
+            keys, values = memory[number]
+            key, value = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
+            memory[number] = key, value
+        else:
+            memory.append((key, value))
+        mask = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(start)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+        x = x + block.self_attn.merge(mixed)
+        x = x + block.ffn(block.norm2(x))
+    return x

@@ -79,7 +79,7 @@ class NativeBarsDecoder:
 
     @torch.inference_mode()
     def __init__(self, tokenizer: KronosTokenizer, *, max_context: int) -> None:
-        self.blocks = packed_blocks(tokenizer.decoder, max_context)
+        self.blocks = packed_blocks(tokenizer.decoder, max_context + 1)
         self.eps = tokenizer.decoder[0].norm1.eps if self.blocks else 0.0
         # Of a context the last block needs to leave no more than its keys and values behind.
         last = [
@@ -95,6 +95,9 @@ class NativeBarsDecoder:
 
         windows : [R], ascending; rows of one window have the same context
         """
+        if steps == 1:  # the kernel sums a lone position in another order than one of several
+            s1, s2 = (F.pad(ids, (0, 1)) for ids in (s1, s2))
+            return self.bars(s1, s2, windows, 2)[:, :1]
         parts = zip(s1.split(ROWS), s2.split(ROWS), windows.split(ROWS), strict=True)
         return torch.cat([self.some_bars(*part, steps) for part in parts])
 

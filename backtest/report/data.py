@@ -48,6 +48,16 @@ FRAME_SCHEMAS: dict[str, dict[str, pl.DataType]] = {
         "n": pl.Int64(),
         "in_training": pl.Boolean(),
     },
+    "attribution": {
+        "date": pl.Date(),
+        "long": pl.Float64(),
+        "short": pl.Float64(),
+        "cost": pl.Float64(),
+        "long_exposure": pl.Float64(),
+        "short_exposure": pl.Float64(),
+        "turnover": pl.Float64(),
+        "beta": pl.Float64(),
+    },
     "weights": {"asof": pl.Date(), "ticker": pl.String(), "weight": pl.Float64()},
     "quarantine": {
         "ticker": pl.String(),
@@ -84,6 +94,9 @@ class ReportData:
         ``asof, horizon, fold, excess, cost, net_excess, in_training``: per period of the horizon.
     quantiles
         ``horizon, quantile, mean_label, n, in_training``; quantile 1 holds the lowest scores.
+    attribution
+        ``date, long, short, cost, long_exposure, short_exposure, turnover, beta``: profit of each
+        leg and all costs as shares of the starting capital, and the book at each session.
     weights
         ``asof, ticker, weight``: target weights at rebalance dates.
     quarantine
@@ -104,6 +117,7 @@ class ReportData:
     churn: pl.DataFrame = field(default_factory=lambda: _empty("churn"))
     net_excess: pl.DataFrame = field(default_factory=lambda: _empty("net_excess"))
     quantiles: pl.DataFrame = field(default_factory=lambda: _empty("quantiles"))
+    attribution: pl.DataFrame = field(default_factory=lambda: _empty("attribution"))
     weights: pl.DataFrame = field(default_factory=lambda: _empty("weights"))
     quarantine: pl.DataFrame = field(default_factory=lambda: _empty("quarantine"))
 

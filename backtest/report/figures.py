@@ -1,30 +1,26 @@
-"""PNG figures by Matplotlib, the static counterparts of the page's charts."""
+"""PNG figures: the page's charts, drawn by Matplotlib.
+
+1. `render_figures` draws every chart, so that what the page shows and what a notebook or a pull
+   request shows are the same numbers.
+2. `_axes` lays one pair of axes into each vertical domain of a chart's layout.
+3. `draw_trace` (`traces`) draws what stands in it.
+"""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from . import palette
-from .charts.chart import horizon_colors
-from .data import ReportData
-from .formatting import is_number
-from .series import (
-    churn_series,
-    condition_threshold,
-    performance,
-    quantile_means,
-    rank_ic_series,
-)
+from .charts import TITLES, Chart
+from .traces import Draft, draw_trace, number_format, place_values
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["FIGURE_NAMES", "render_figures"]
+__all__ = ["STYLE", "render_figures"]
 
 STYLE: dict[str, Any] = {
     "font.size": 9,
@@ -40,20 +36,17 @@ STYLE: dict[str, Any] = {
     "axes.titlelocation": "left",
     "axes.titlesize": 10,
 }
-WIDTH = 8.0
+_WIDTH, _DPI, _PIXELS_PER_INCH = 8.0, 100, 88
+_TITLE, _LEGEND, _FOOT = 0.34, 0.24, 0.62
+"""Inches above and below the axes."""
 
 
-def render_figures(data: ReportData) -> dict[str, bytes]:
-    """PNG bytes of every figure that has something to show, by name."""
+def render_figures(charts: Mapping[str, Chart]) -> dict[str, bytes]:
+    """PNG bytes of every chart, by name. The same charts give the same bytes."""
     import matplotlib
 
-    drawn = {}
     with matplotlib.rc_context(STYLE):
-        for name, draw in DRAWINGS.items():
-            figure = draw(data)
-            if figure is not None:
-                drawn[name] = _png(figure)
-    return drawn
+        return {name: _png(_figure(chart, TITLES[name])) for name, chart in charts.items()}
 
 
 def _png(figure: Figure) -> bytes:
@@ -61,181 +54,106 @@ def _png(figure: Figure) -> bytes:
 
     buffer = io.BytesIO()
     FigureCanvasAgg(figure)
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=_DPI, metadata={"Software": None})
     return buffer.getvalue()
 
 
-def _panels(rows: int, height: float, **options: Any) -> tuple[Figure, list[Axes]]:
+def _figure(chart: Chart, title: str) -> Figure:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(WIDTH, height), layout="constrained")
-    axes = figure.subplots(rows, 1, squeeze=False, **options)
-    return figure, list(axes[:, 0])
+    layout, traces = chart.figure["layout"], chart.figure["data"]
+    names = sorted({trace.get("yaxis", "y") for trace in traces})
+    shown = [t for t in traces if t.get("showlegend", layout.get("showlegend", True))]
+    legend = len({t.get("name") for t in shown} - {None}) > 1
+    named = any(note["y"] > 0.99 for note in layout.get("annotations", []))
+    top = _TITLE + _LEGEND * (legend + named)
+    inner = chart.height / _PIXELS_PER_INCH
+    height = inner + top + _FOOT
+    figure = Figure(figsize=(_WIDTH, height))
+    drafts = _axes(figure, layout, names, (_FOOT / height, inner / height))
+    for name, draft in drafts.items():
+        own = [trace for trace in traces if trace.get("yaxis", "y") == name]
+        for place, trace in enumerate(own):
+            draw_trace(draft, trace, place, len(own))
+        _finish(draft, layout, f"yaxis{name[1:]}")
+    _shapes(drafts, layout)
+    for note in layout.get("annotations", []):
+        figure.text(0.1, _FOOT / height + note["y"] * inner / height, note["text"], va="bottom")
+    figure.text(0.02, 1 - 0.1 / height, title, va="top", size=11, weight="bold")
+    figure.text(0.02, 0.08 / height, chart.note, color=palette.GREY, size=8)
+    backwards = layout.get("legend", {}).get("traceorder") == "reversed"
+    order = [t.get("name") for t in (shown[::-1] if backwards else shown)]
+    _legend(figure, drafts, order, 1 - (_TITLE - 0.02) / height)
+    return figure
 
 
-def _as_percent(axis: Any, decimals: int | None = None) -> None:
-    from matplotlib.ticker import PercentFormatter
+def _axes(
+    figure: Figure, layout: dict[str, Any], names: list[str], inside: tuple[float, float]
+) -> dict[str, Draft]:
+    """Axes for each y-axis of the layout, in its vertical domain; dates stand below the lowest."""
+    foot, height = inside
+    domains = {name: layout[f"yaxis{name[1:]}"].get("domain", [0, 1]) for name in names}
+    lowest = min(names, key=lambda name: domains[name][0])
+    found, first = {}, None
+    left = 0.19 if layout["yaxis"].get("type") == "category" else 0.1
+    for name, (low, high) in domains.items():
+        box = (left, foot + low * height, 0.97 - left, (high - low) * height)
+        axes: Axes = figure.add_axes(box, sharex=first)
+        first = first or axes
+        axes.tick_params(length=0, labelbottom=name == lowest)
+        found[name] = Draft(axes, layout["xaxis"], layout[f"yaxis{name[1:]}"])
+    return found
 
-    axis.set_major_formatter(PercentFormatter(1.0, decimals=decimals))
 
+def _finish(draft: Draft, layout: dict[str, Any], key: str) -> None:
+    """Limits, ticks and titles, after everything is drawn."""
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-def _numbers(values: list[float | None]) -> list[float]:
-    return [float("nan") if value is None else value for value in values]
-
-
-def _equity(data: ReportData) -> Figure | None:
-    curves = performance(data.returns)
-    if curves is None:
-        return None
-    figure, (top, bottom) = _panels(2, 5.0, sharex=True, height_ratios=[2, 1])
-    looks = {
-        "net": (palette.NET, "-", 1.8),
-        "gross": (palette.GROSS, "--", 1.2),
-        "benchmark": (palette.BENCHMARK, ":", 1.4),
-    }
-    dates: Any = curves.dates
-    for name, (color, style, width) in looks.items():
-        if name not in curves.cumulative:
+    axes, scale = draft.axes, layout[key]
+    for axis, options, zero in (
+        (axes.xaxis, layout["xaxis"], axes.axvline),
+        (axes.yaxis, scale, axes.axhline),
+    ):
+        if options.get("type") in ("category", "date", "log"):
             continue
-        look: dict[str, Any] = {"color": color, "ls": style}
-        top.plot(
-            dates, _numbers(curves.cumulative[name]), label=name.capitalize(), lw=width, **look
-        )
-        if name != "gross":
-            bottom.plot(dates, _numbers(curves.drawdown[name]), lw=1.0, **look)
-    if "net" in curves.drawdown:
-        bottom.fill_between(dates, _numbers(curves.drawdown["net"]), color=palette.NET, alpha=0.15)
-    top.set_title("Cumulative return")
-    bottom.set_title("Drawdown")
-    top.legend(ncols=3, loc="upper left")
-    for ax in (top, bottom):
-        ax.axhline(0, color=palette.GREY, lw=0.8)
-        _as_percent(ax.yaxis)
-    return figure
+        if "range" in options:
+            axis.set_view_interval(options["range"][0], options["range"][1], ignore=True)
+        low, high = sorted(axis.get_view_interval())
+        if options.get("rangemode") == "tozero":
+            low, high = min(low, 0.0), max(high, 0.0)
+            axis.set_view_interval(low, high, ignore=True)
+        if low <= 0 <= high:
+            zero(0, color=palette.GREY, lw=0.8, zorder=1.5)
+        if "tickvals" in options:
+            axis.set_ticks(options["tickvals"])
+        else:
+            axis.set_major_locator(MaxNLocator(options.get("nticks", 7)))
+        if "tickformat" in options:
+            axis.set_major_formatter(FuncFormatter(number_format(options["tickformat"])))
+    if "title" in layout["xaxis"]:
+        axes.set_xlabel(layout["xaxis"]["title"]["text"])
+    if layout["xaxis"].get("type") == "log":
+        axes.set_xscale("log")
 
 
-def _rank_ic(data: ReportData) -> Figure | None:
-    rebalance = data.run.get("rebalance")
-    found = {h: rank_ic_series(data.ic, h, rebalance=rebalance) for h in data.horizons}
-    drawn = {h: series for h, series in found.items() if series is not None}
-    if not drawn:
-        return None
-    figure, axes = _panels(len(drawn), 0.6 + 1.7 * len(drawn), sharex=True)
-    for ax, (horizon, series) in zip(axes, drawn.items(), strict=True):
-        dates: Any = series.dates
-        ax.vlines(dates, 0, _numbers(series.values), color=palette.PALE, lw=_stem_width(len(dates)))
-        if series.window:
-            ax.plot(dates, _numbers(series.rolling), color=palette.NET, lw=1.6)
-        ax.axhline(0, color=palette.GREY, lw=0.8)
-        mean = f" (line: mean of the last {series.window} dates)" if series.window else ""
-        ax.set_title(f"RankIC, {horizon} sessions{mean}")
-    return figure
+def _shapes(drafts: dict[str, Draft], layout: dict[str, Any]) -> None:
+    """Dotted lines across a panel, or through all of them."""
+    for shape in layout.get("shapes", []):
+        look = {"color": shape["line"]["color"], "lw": 1.0, "ls": ":"}
+        if shape["xref"] == "paper":
+            drafts[shape["yref"]].axes.axhline(shape["y0"], **look)
+        else:
+            for draft in drafts.values():
+                draft.axes.axvline(place_values(draft, "x", [shape["x0"]])[0], **look)
 
 
-def _stem_width(count: int) -> float:
-    return max(0.4, min(8.0, 300.0 / count))
-
-
-def _rank_ic_by_horizon(data: ReportData) -> Figure | None:
-    blocks = {h: data.horizon(h) for h in data.horizons}
-    shown = [h for h in data.horizons if is_number(blocks[h].get("rank_ic_mean"))]
-    if not shown:
-        return None
-    figure, (ax,) = _panels(1, 3.0)
-    colors = horizon_colors(data)
-    for place, horizon in enumerate(shown):
-        mean, bounds = blocks[horizon]["rank_ic_mean"], blocks[horizon].get("ci95")
-        if bounds and all(map(is_number, bounds)):
-            ax.vlines(place, *bounds, color=colors[horizon], lw=2.2)
-        ax.plot(place, mean, "o", color=colors[horizon], ms=8)
-        ax.annotate(f"{mean:.3f}", (place, mean), xytext=(9, -3), textcoords="offset points")
-    threshold, dotted = condition_threshold(data.gates, "factor", "rankic"), ""
-    if threshold is not None:
-        ax.axhline(threshold, color=palette.INK, lw=1, ls=":")
-        dotted = f" (dotted: the factor gate's threshold, {threshold:g})"
-    ax.axhline(0, color=palette.GREY, lw=0.8)
-    ax.set_xticks(range(len(shown)), [str(h) for h in shown])
-    ax.set_xlim(-0.6, len(shown) - 0.4)
-    ax.set_xlabel("Horizon, sessions")
-    ax.set_title(f"Mean RankIC with its 95% interval{dotted}")
-    return figure
-
-
-def _quantiles(data: ReportData) -> Figure | None:
-    found = {h: quantile_means(data.quantiles, h) for h in data.horizons}
-    drawn = {h: f for h, f in found.items() if any(map(is_number, f[1]))}
-    if not drawn:
-        return None
-    figure, (ax,) = _panels(1, 3.2)
-    width, colors = 0.8 / len(drawn), horizon_colors(data)
-    for i, (horizon, (quantiles, means)) in enumerate(drawn.items()):
-        places = [q + (i - (len(drawn) - 1) / 2) * width for q in quantiles]
-        ax.bar(places, _numbers(means), width, color=colors[horizon], label=f"{horizon} sessions")
-    numbers = sorted({q for quantiles, _ in drawn.values() for q in quantiles})
-    ax.set_xticks(numbers, [f"Q{q}" for q in numbers])
-    ax.grid(visible=False, axis="x")
-    ax.axhline(0, color=palette.GREY, lw=0.8)
-    _as_percent(ax.yaxis)
-    ax.legend(ncols=len(drawn), loc="best")
-    ax.set_title("Mean label by score quantile (Q1: lowest scores)")
-    return figure
-
-
-def _churn(data: ReportData) -> Figure | None:
-    found = {h: churn_series(data.churn, h) for h in data.horizons}
-    drawn = {h: f for h, f in found.items() if f[0]}
-    if not drawn:
-        return None
-    limit = condition_threshold(data.gates, "practical", "churn")
-    figure, axes = _panels(len(drawn), 0.6 + 1.5 * len(drawn), sharex=True)
-    for ax, (horizon, (dates, values)) in zip(axes, drawn.items(), strict=True):
-        ax.vlines(np.array(dates), 0, values, color=palette.PALE, lw=_stem_width(len(dates)))
-        if limit is not None:
-            ax.axhline(limit, color=palette.INK, lw=1, ls=":")
-        ax.set_ylim(0, 1.03)
-        _as_percent(ax.yaxis, 0)
-        dotted = "" if limit is None else f" (dotted: the gate's limit on the median, {limit:.0%})"
-        ax.set_title(f"Share of the Top-K replaced, {horizon} sessions{dotted}")
-    return figure
-
-
-def _regimes(data: ReportData) -> Figure | None:
-    slices = [s for s in data.metrics.get("regimes") or [] if is_number(s.get("rank_ic_mean"))]
-    if not slices:
-        return None
-    names = list(dict.fromkeys((s["kind"], s["regime"]) for s in slices))
-    horizons = sorted({int(s["horizon"]) for s in slices})
-    figure, (ax,) = _panels(1, 1.2 + len(names) * (0.15 + 0.17 * len(horizons)))
-    colors, step = horizon_colors(data), 0.7 / len(horizons)
-    for s in slices:
-        i, mean, bounds = horizons.index(int(s["horizon"])), s["rank_ic_mean"], s.get("ci95")
-        place = names.index((s["kind"], s["regime"])) + (i - (len(horizons) - 1) / 2) * step
-        color = colors.get(horizons[i], palette.BLUE)
-        if bounds and all(map(is_number, bounds)):
-            ax.hlines(place, *bounds, color=color, lw=1.6)
-        ax.plot(mean, place, "o", color=color, mfc="white" if s.get("thin") else color, ms=6)
-    ax.axvline(0, color=palette.GREY, lw=0.8)
-    ax.set_yticks(range(len(names)), [f"{kind}: {regime}" for kind, regime in names])
-    ax.invert_yaxis()
-    ax.grid(visible=False, axis="y")
-    _horizon_legend(figure, horizons, colors)
-    ax.set_title("RankIC by market regime with 95% intervals (open: thin, not judged)")
-    return figure
-
-
-def _horizon_legend(figure: Figure, horizons: list[int], colors: dict[int, str]) -> None:
-    from matplotlib.patches import Patch
-
-    patches = [Patch(color=colors.get(h, palette.BLUE), label=f"{h} sessions") for h in horizons]
-    figure.legend(handles=patches, ncols=len(patches), loc="outside lower center")
-
-
-DRAWINGS: dict[str, Callable[[ReportData], Figure | None]] = {
-    "equity": _equity,
-    "rank_ic": _rank_ic,
-    "rank_ic_by_horizon": _rank_ic_by_horizon,
-    "quantiles": _quantiles,
-    "churn": _churn,
-    "regimes": _regimes,
-}
-FIGURE_NAMES = tuple(DRAWINGS)
+def _legend(figure: Figure, drafts: dict[str, Draft], order: list[str | None], top: float) -> None:
+    """A line of names under the title, in the order given, where there are several."""
+    known: dict[str, Any] = {}
+    for draft in drafts.values():
+        handles, names = draft.axes.get_legend_handles_labels()
+        known = dict(zip(names, handles, strict=True)) | known
+    names = [name for name in dict.fromkeys(order) if name in known]
+    if len(names) > 1:
+        where = {"loc": "upper left", "bbox_to_anchor": (0.09, top), "ncols": len(names)}
+        figure.legend([known[name] for name in names], names, borderaxespad=0.0, **where)

@@ -9,9 +9,9 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from . import judging_tables, lists, tables, verdict
+from . import judging_tables, lists, strategy_tables, tables, verdict
 from .caveats import caveats
-from .charts import Chart, build_charts
+from .charts import TITLES, Chart, build_charts
 from .data import ReportData
 from .formatting import count, is_number, share
 from .gate_cards import SYMBOLS, gates
@@ -22,7 +22,7 @@ __all__ = ["render_html"]
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def render_html(data: ReportData) -> str:
+def render_html(data: ReportData, charts: dict[str, Chart] | None = None) -> str:
     """The page as text, about 5 MB of which 4.8 MB are Plotly's script.
 
     Everything that comes from data is escaped. The same data give the same bytes.
@@ -38,7 +38,7 @@ def render_html(data: ReportData) -> str:
         lstrip_blocks=True,
     )
     environment.filters["dates"] = _whole_dates
-    charts = build_charts(data)
+    charts = build_charts(data) if charts is None else charts
     return environment.get_template("report.html.j2").render(
         **_context(data, charts),
         style=Markup(_text("style.css")),
@@ -71,6 +71,9 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "importance_rows": judging_tables.importance_rows(data),
         "start_rows": judging_tables.start_rows(data),
         "trial_rows": judging_tables.trial_rows(data),
+        "attribution_tables": strategy_tables.attribution_tables(data),
+        "selection_tables": strategy_tables.selection_tables(data),
+        "entry_tables": strategy_tables.entry_tables(data),
         "regimes": tables.regimes(data),
         "baselines": tables.baselines(data),
         "weights": lists.weights_table(data),
@@ -85,6 +88,7 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "gate_numbers": lists.gate_numbers(data),
         "glossary": GLOSSARY,
         "charts": charts,
+        "titles": TITLES,
         "churn_medians": _churn_medians(data),
     }
 

@@ -40,8 +40,8 @@ _FORECAST = (
     ("mae_ratio", "Ratio (below 1 beats it)", number(2)),
     ("directional_accuracy", "Same sign as the outcome", share),
     ("coverage_90", "Outcomes within q05–q95 (90% asked)", share),
-    ("crps_three_quantiles", "CRPS by three quantiles", percent),
-    ("crps_persistence", "… of “the price stays”", percent),
+    ("pinball_loss", "Twice the pinball loss at 5, 50, 95%", percent),
+    ("pinball_loss_persistence", "… of “the price stays”", percent),
     ("n_paths_median", "Paths a forecast, median", count),
 )
 
@@ -64,9 +64,14 @@ def signal_rows(data: ReportData) -> list[Row]:
     factors: list[str] = next(
         (b["neutral_factors"] for b in blocks if b.get("neutral_factors")), []
     )
-    free_of = " and ".join(factors) or "factors"
+    free_of = ", ".join(factors[:-1]) + " and " + factors[-1] if factors[1:] else "".join(factors)
     rows: list[tuple[str, str, Formatter, str]] = [
-        ("neutral_rank_ic", f"RankIC, free of {free_of}", decimal, "neutral_rank_ic_ci95"),
+        (
+            "neutral_rank_ic",
+            f"RankIC, free of {free_of or 'factors'}",
+            decimal,
+            "neutral_rank_ic_ci95",
+        ),
         ("hit_rate", "Hit rate of the Top-K", share, ""),
         ("quantile_monotonicity", "Quantile monotonicity", number(2), ""),
         ("capacity_aum", "Capacity", money, ""),

@@ -5,22 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from . import judging_tables, lists, tables, verdict
+from . import judging_tables, lists, strategy_tables, tables, verdict
 from .caveats import caveats
+from .charts import TITLES
 from .data import ReportData
 from .gate_cards import gates
 from .glossary import GLOSSARY
 
 __all__ = ["render_markdown"]
-
-CAPTIONS = {
-    "equity": "Cumulative return and drawdown",
-    "rank_ic": "RankIC over time",
-    "rank_ic_by_horizon": "RankIC by horizon with its 95% interval",
-    "quantiles": "Mean label by score quantile",
-    "churn": "Churn over time",
-    "regimes": "RankIC by market regime",
-}
 
 
 def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
@@ -32,6 +24,9 @@ def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
         _verdict(data),
         _headline(data),
         _portfolio(data),
+        _tables("Walk-forward selection", strategy_tables.selection_tables(data)),
+        _tables("Attribution", strategy_tables.attribution_tables(data)),
+        _tables("Trading the forecast bar", strategy_tables.entry_tables(data)),
         _signal(data),
         _costs(data),
         _regimes(data),
@@ -111,6 +106,18 @@ def _portfolio(data: ReportData) -> list[str]:
     return ["## Portfolio", *_table(["", "Value"], ([r.label, _cell(r.cells[0])] for r in rows))]
 
 
+def _tables(heading: str, found: Sequence[strategy_tables.Table]) -> list[str]:
+    lines = [f"## {heading}"] if found else []
+    for table in found:
+        lines += [
+            "",
+            f"### {_plain(table.title)}",
+            *(["", _plain(table.note)] if table.note else []),
+        ]
+        lines += _table(table.header, table.rows)
+    return lines
+
+
 def _signal(data: ReportData) -> list[str]:
     parts = [
         ("What is left of the score, and how it sorts:", judging_tables.signal_rows(data)),
@@ -151,7 +158,7 @@ def _baselines(data: ReportData) -> list[str]:
 def _figures(figures: Sequence[str]) -> list[str]:
     if not figures:
         return ["## Figures", "", "Nothing to draw: no date could be judged."]
-    return ["## Figures", *(f"\n![{CAPTIONS[name]}](figures/{name}.png)" for name in figures)]
+    return ["## Figures", *(f"\n![{TITLES[name]}](figures/{name}.png)" for name in figures)]
 
 
 def _training(data: ReportData) -> list[str]:

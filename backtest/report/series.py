@@ -13,8 +13,10 @@ from .formatting import is_number
 
 __all__ = [
     "MAX_POINTS",
+    "AttributionSeries",
     "Performance",
     "RankICSeries",
+    "attribution_series",
     "by_fold",
     "churn_series",
     "condition_threshold",
@@ -88,6 +90,44 @@ def performance(returns: pl.DataFrame, *, in_training: bool = False) -> Performa
 
 def _values(array: np.ndarray) -> list[float | None]:
     return [float(v) if np.isfinite(v) else None for v in array]
+
+
+@dataclass(frozen=True)
+class AttributionSeries:
+    """Cumulative profit of each leg and cumulative costs, and the book, every `step` sessions."""
+
+    dates: list[date]
+    long: list[float | None]
+    short: list[float | None]
+    cost: list[float | None]
+    long_exposure: list[float | None]
+    short_exposure: list[float | None]
+    turnover: list[float | None]
+    beta: list[float | None]
+    step: int
+
+
+def attribution_series(attribution: pl.DataFrame) -> AttributionSeries | None:
+    """The daily attribution, thinned to about `MAX_POINTS`; turnover is a thinned span's sum."""
+    if attribution.is_empty():
+        return None
+    frame = attribution.sort("date").with_columns(
+        pl.col("long", "short").cum_sum(), cost=-pl.col("cost").cum_sum()
+    )
+    kept, step = _kept(frame.height, [])
+    traded = np.add.reduceat(frame["turnover"].to_numpy(), np.append(0, kept[:-1] + 1))
+    rows = frame[kept.tolist()].with_columns(turnover=pl.Series(traded))
+    return AttributionSeries(
+        dates=rows["date"].to_list(),
+        long=rows["long"].to_list(),
+        short=rows["short"].to_list(),
+        cost=rows["cost"].to_list(),
+        long_exposure=rows["long_exposure"].to_list(),
+        short_exposure=rows["short_exposure"].to_list(),
+        turnover=rows["turnover"].to_list(),
+        beta=rows["beta"].to_list(),
+        step=step,
+    )
 
 
 @dataclass(frozen=True)

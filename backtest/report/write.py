@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from .charts import TITLES, build_charts
 from .data import ReportData
-from .figures import FIGURE_NAMES, render_figures
+from .figures import render_figures
 from .html import render_html
 from .markdown import render_markdown
 
@@ -26,15 +27,16 @@ def write_report(folder: Path, data: ReportData) -> None:
     """
     folder = Path(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    figures = render_figures(data)
-    for name in FIGURE_NAMES:
+    charts = build_charts(data)
+    figures = render_figures(charts)
+    for name in TITLES:
         path = folder / "figures" / f"{name}.png"
         if name in figures:
             _write_whole(path, figures[name])
         else:
             path.unlink(missing_ok=True)
     _write_whole(folder / "report.md", render_markdown(data, figures=list(figures)).encode())
-    _write_whole(folder / "report.html", render_html(data).encode())
+    _write_whole(folder / "report.html", render_html(data, charts).encode())
 
 
 def _write_whole(path: Path, content: bytes) -> None:

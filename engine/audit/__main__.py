@@ -26,8 +26,8 @@ usage: python -m engine.audit lookahead|recursive [--config FILE] [--section.key
                               [--dates N] [--json FILE]
 
 lookahead  cuts the data off at sampled dates, replaces what follows by noise, and multiplies one
-           ticker's prices by a constant: no feature, score or weight may move. Shuffled scores must
-           lose their RankIC.
+           ticker's prices by a constant: no feature, score, weight or prediction of the LightGBM
+           baseline may move. Shuffled scores must lose their RankIC.
 recursive  begins the history later and later: shows which features drift.
 
 Every table is that of the configured run. Exit code 0: nothing found, 1: findings, 2: bad usage.

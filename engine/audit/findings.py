@@ -20,7 +20,7 @@ class Finding:
 
     Attributes:
         check: truncated, noised, scaled, history or shuffled.
-        table: features, scores, panel or weights.
+        table: features, panel, weights or baseline.
         column: the column; "(row)" where a row is there in one run only.
         date, ticker: the first cell that moved.
         expected: its value on the whole data.

@@ -1,13 +1,15 @@
 """Does anything computed for a date depend on what comes after it, or on a price level?
 
 1. ``truncated``: at sampled dates the data end at the date; features at every date before, and
-   scores, panel and weights of the date, are computed again and compared cell by cell
+   scores, panel, weights and the LightGBM baseline of the date, are computed again and compared
+   cell by cell
 2. ``noised``: the same with everything after the date replaced by another random history
 3. ``rescaled``: one ticker's whole adjusted price history times a constant, as a later split
    does; nothing may move by more than 10⁻⁶ of itself
 4. ``scaled``: the same of its recorded prices and traded money, columns of money excepted. Scores
-   of models are left to 3: Kronos' published normaliser adds 10⁻⁵ to the standard deviation of the
-   recorded prices, which moves its scores by about that, and LightGBM learns from traded money
+   of models, and the baseline, are left to 3: Kronos' published normaliser adds 10⁻⁵ to the
+   standard deviation of the recorded prices, which moves its scores by about that, and LightGBM
+   learns from traded money
 5. ``shuffled``: scores dealt out anew within each date must have no RankIC (`shuffle`)
 """
 
@@ -21,7 +23,7 @@ import numpy as np
 import polars as pl
 
 from engine.audit.findings import Finding, compare_tables
-from engine.audit.markets import MarketCopies, market_copies
+from engine.audit.markets import MarketCopies
 from engine.audit.shuffle import Permutation, permutation_test
 from engine.audit.stages import LABEL_COLUMNS, Stages, stages_of
 from engine.config import Settings
@@ -58,6 +60,7 @@ class _Tables:
     features: pl.DataFrame
     panel: pl.DataFrame
     weights: pl.DataFrame
+    baseline: pl.DataFrame
 
 
 def audit_lookahead(
@@ -76,30 +79,30 @@ def audit_lookahead(
     UsageError when the configuration has too few dates.
     """
     run = stages or stages_of(settings)
-    with market_copies(settings.data) as copies:
-        loaded = copies.whole()
-        asofs = sample_dates(settings, loaded, dates)
-        total = 2 * len(asofs) + 2 * len(_CONSTANTS) + 1
-        whole = _tables(run, run.market(loaded), asofs)
-        _advance(progress, 1, total)
-        findings: list[Finding] = []
-        for place, asof in enumerate(asofs):
-            for check, market in (
-                ("truncated", copies.truncated(asof)),
-                ("noised", copies.noised(asof, seed=seed + place)),
-            ):
-                again = _tables(run, run.market(market), [asof])
-                findings += _compare(whole, again, check=check, asof=asof, known_until=asof)
-                _advance(progress, 2 + 2 * place + (check == "noised"), total)
-        exact = settings.model.name in FORECASTERS or settings.model.name.startswith(PREFIX)
-        findings += _level_changes(run, copies, whole, asofs, exact_scores=exact)
-        judged = whole.panel
-        if shuffled_dates > len(asofs):
-            market = run.market(loaded)
-            judged = run.panel(
-                run.scores(market, sample_dates(settings, loaded, shuffled_dates)), market
-            )
-        _advance(progress, total, total)
+    copies = MarketCopies(settings.data)
+    loaded = copies.whole()
+    asofs = sample_dates(settings, loaded, dates)
+    total = 2 * len(asofs) + 2 * len(_CONSTANTS) + 1
+    whole = _tables(run, run.market(loaded), asofs)
+    _advance(progress, 1, total)
+    findings: list[Finding] = []
+    for place, asof in enumerate(asofs):
+        for check, market in (
+            ("truncated", copies.truncated(asof)),
+            ("noised", copies.noised(asof, seed=seed + place)),
+        ):
+            again = _tables(run, run.market(market), [asof])
+            findings += _compare(whole, again, check=check, asof=asof, known_until=asof)
+            _advance(progress, 2 + 2 * place + (check == "noised"), total)
+    exact = settings.model.name in FORECASTERS or settings.model.name.startswith(PREFIX)
+    findings += _level_changes(run, copies, whole, asofs, exact_scores=exact)
+    judged = whole.panel
+    if shuffled_dates > len(asofs):
+        market = run.market(loaded)
+        judged = run.panel(
+            run.scores(market, sample_dates(settings, loaded, shuffled_dates)), market
+        )
+    _advance(progress, total, total)
     permutation = permutation_test(
         judged, min_cross_section=settings.evaluation.min_cross_section, seed=seed
     )
@@ -129,7 +132,7 @@ def sample_dates(settings: Settings, market: Market, dates: int) -> list[date]:
 
 def _tables(run: Stages, market: Market, asofs: Sequence[date]) -> _Tables:
     panel = run.panel(run.scores(market, asofs), market)
-    return _Tables(run.features(market), panel, run.weights(panel))
+    return _Tables(run.features(market), panel, run.weights(panel), run.baseline(market, asofs))
 
 
 def _compare(
@@ -155,10 +158,12 @@ def _compare(
     panels = (part(table.panel.drop(LABEL_COLUMNS, strict=False), "asof", only=True)
               for table in (whole, again))  # fmt: skip
     weights = (part(table.weights, "asof", only=True) for table in (whole, again))
+    baselines = (part(table.baseline, "asof", only=True) for table in (whole, again))
     return [
         *compare_tables(*features, table="features", keys=["date", "ticker"], **common),  # type: ignore[arg-type]
         *compare_tables(*panels, table="panel", keys=["asof", "ticker", "horizon"], **common),  # type: ignore[arg-type]
         *compare_tables(*weights, table="weights", keys=["asof", "ticker"], **common),  # type: ignore[arg-type]
+        *compare_tables(*baselines, table="baseline", keys=["asof", "ticker", "horizon"], **common),  # type: ignore[arg-type]
     ]
 
 
@@ -185,9 +190,11 @@ def _level_changes(
             again, before, exempt = _tables(run, run.market(market), asofs), whole, money
             if check == "rescaled":
                 exempt = []
-            elif not exact_scores:
-                exempt = [*money, *SCORE_COLUMNS]
-                before = replace(before, weights=again.weights)
+            else:
+                before = replace(before, baseline=again.baseline)
+                if not exact_scores:
+                    exempt = [*money, *SCORE_COLUMNS]
+                    before = replace(before, weights=again.weights)
             findings += _compare(
                 before, again, check=check, asof=None, tolerance=_SCALED, exempt=exempt
             )

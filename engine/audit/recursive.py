@@ -14,7 +14,7 @@ import polars as pl
 
 from engine.audit.findings import Finding, compare_tables
 from engine.audit.lookahead import merged, sample_dates
-from engine.audit.markets import market_copies
+from engine.audit.markets import MarketCopies
 from engine.audit.stages import Stages, stages_of
 from engine.config import Settings
 from engine.data.market import Market
@@ -52,23 +52,23 @@ def audit_recursive(
     run = stages or stages_of(settings)
     findings: list[Finding] = []
     rows = []
-    with market_copies(settings.data) as copies:
-        loaded = copies.whole()
-        asofs = sample_dates(settings, loaded, dates)
-        first = loaded.bars["date"].min()
-        assert isinstance(first, date)
-        whole = _features(run.market(loaded), run, asofs)
-        for place, history in enumerate(histories):
-            for asof in asofs:
-                sessions = loaded.calendar.sessions(first, asof)
-                if len(sessions) <= history:
-                    continue
-                short = _features(run.market(copies.since(sessions[-history])), run, [asof])
-                expected = whole.filter(pl.col("date") == asof)
-                rows += _drift(expected, short, history)
-                findings += _findings(expected, short, asof)
-            if progress is not None:
-                progress.update(place + 1, 0)
+    copies = MarketCopies(settings.data)
+    loaded = copies.whole()
+    asofs = sample_dates(settings, loaded, dates)
+    first = loaded.bars["date"].min()
+    assert isinstance(first, date)
+    whole = _features(run.market(loaded), run, asofs)
+    for place, history in enumerate(histories):
+        for asof in asofs:
+            sessions = loaded.calendar.sessions(first, asof)
+            if len(sessions) <= history:
+                continue
+            short = _features(run.market(copies.since(sessions[-history])), run, [asof])
+            expected = whole.filter(pl.col("date") == asof)
+            rows += _drift(expected, short, history)
+            findings += _findings(expected, short, asof)
+        if progress is not None:
+            progress.update(place + 1, 0)
     schema = {"column": pl.String, "history": pl.Int64, "drift": pl.Float64, "missing": pl.Float64}
     drift = (
         pl.DataFrame(rows, schema=schema, orient="row")

@@ -1,4 +1,4 @@
-"""The run under audit, from market to weights, as four functions of what they may know.
+"""The run under audit, from market to weights and baseline, as functions of what they may know.
 
 They are the main job's own: the audit calls what `engine.pipeline` calls. Only scoring runs in this
 process and not on Ray; plan, shards, forecaster and assembly are the same.
@@ -16,20 +16,22 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from engine.baselines.baseline import PREDICTIONS, LightGBMBaseline
 from engine.baselines.stage import LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.data.market import Market
 from engine.features.factors import market_features
 from engine.features.panel import build_panel
-from engine.pipeline import REDUNDANCY_FACTOR, target_weights
+from engine.pipeline import REDUNDANCY_FACTOR, gate_rules, target_weights
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import Forecaster
+from engine.scoring.membership import only_members
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import assemble_scores
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import forecaster_spec
-from strategies import build_strategy
+from engine.selection import grid_points
 
 __all__ = ["LABEL_COLUMNS", "Stages", "stages_of"]
 
@@ -49,6 +51,8 @@ class Stages:
         scores: market, dates → the scores table.
         panel: scores, market → the panel.
         weights: panel → target weights.
+        baseline: market, dates → asof, ticker, horizon, lightgbm: the rival trained beside the
+            score; without rows where there is none, or where it is the score itself.
     """
 
     market: Callable[[Market], Market]
@@ -56,6 +60,7 @@ class Stages:
     scores: Callable[[Market, Sequence[date]], pl.DataFrame]
     panel: Callable[[pl.DataFrame, Market], pl.DataFrame]
     weights: Callable[[pl.DataFrame], pl.DataFrame]
+    baseline: Callable[[Market, Sequence[date]], pl.DataFrame]
 
     def replace(self, **stages: Callable[..., object]) -> Stages:
         """The same with some functions exchanged."""
@@ -64,7 +69,8 @@ class Stages:
 
 def stages_of(settings: Settings) -> Stages:
     """What a configuration runs. Raises UsageError or ValueError for what it cannot run."""
-    strategy = build_strategy(settings.strategy.name, **settings.strategy.parameters)
+    # Of a grid its first point; that selection reads the past only has a test of its own.
+    strategy = grid_points(settings.strategy)[0].strategy
     names = list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR]))
 
     def features(market: Market) -> pl.DataFrame:
@@ -83,7 +89,13 @@ def stages_of(settings: Settings) -> Stages:
         asofs = panel["asof"].unique().to_list()
         return target_weights(strategy, panel, settings.features, asofs)
 
-    return Stages(lambda market: market, features, _scoring(settings), panel, weights)
+    def baseline(market: Market, asofs: Sequence[date]) -> pl.DataFrame:
+        if settings.model.name == LIGHTGBM:
+            return pl.DataFrame(schema=PREDICTIONS)
+        return _fitted(market, asofs, settings, names=rules.sample.names).predictions
+
+    rules = gate_rules(settings)
+    return Stages(lambda market: market, features, _scoring(settings), panel, weights, baseline)
 
 
 def _scoring(settings: Settings) -> Callable[[Market, Sequence[date]], pl.DataFrame]:
@@ -98,7 +110,13 @@ def _scoring(settings: Settings) -> Callable[[Market, Sequence[date]], pl.DataFr
 
         return given
     if settings.model.name == LIGHTGBM:
-        return lambda market, asofs: _fitted(market, asofs, settings)
+
+        def learned(market: Market, asofs: Sequence[date]) -> pl.DataFrame:
+            names = settings.evaluation.min_cross_section
+            baseline = _fitted(market, asofs, settings, names=names)
+            return baseline_scored(baseline, market, asofs).scores
+
+        return learned
     spec = forecaster_spec(settings.model, settings.scoring)
 
     @cache
@@ -108,18 +126,19 @@ def _scoring(settings: Settings) -> Callable[[Market, Sequence[date]], pl.DataFr
     return lambda market, asofs: score_here(market, asofs, forecaster(), settings)
 
 
-def _fitted(market: Market, asofs: Sequence[date], settings: Settings) -> pl.DataFrame:
+def _fitted(
+    market: Market, asofs: Sequence[date], settings: Settings, *, names: int
+) -> LightGBMBaseline:
     """LightGBM fitted anew on the market as it is, in a folder of its own: nothing is reused."""
     with tempfile.TemporaryDirectory(prefix="audit-fits-") as folder:
-        baseline = run_baseline(
+        return run_baseline(
             market,
             asofs,
             settings,
-            min_names=settings.evaluation.min_cross_section,
+            min_names=names,
             folder=RunFolder(Path(folder), "fits"),
             console=Console(quiet=True),
         )
-    return baseline_scored(baseline, market, asofs).scores
 
 
 def score_here(
@@ -139,6 +158,7 @@ def score_here(
         steps=max(scoring.horizons),
         seed=settings.run.seed,
     )
+    plan = replace(plan, windows=only_members(plan.windows, market.members))
     size = max(1, scoring.batch_size // scoring.sampling.paths)
     frames = []
     for shard in cut_shards(plan, plan.planned, size):

@@ -13,6 +13,7 @@ from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
 from engine.config import Settings
 from engine.data import Market
 from engine.run_folder import RunFolder
+from engine.scoring.membership import only_members
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 
@@ -67,7 +68,7 @@ def baseline_scored(baseline: LightGBMBaseline, market: Market, asofs: Sequence[
     bars = market.bars.select("ticker", asof="date", last_close="close")
     horizons = pl.DataFrame({"horizon": baseline.horizons}, schema={"horizon": pl.Int32})
     rows = (
-        bars.filter(pl.col("asof").is_in(list(asofs)))
+        only_members(bars.filter(pl.col("asof").is_in(list(asofs))), market.members)
         .join(horizons, how="cross")
         .join(baseline.predictions, on=["asof", "ticker", "horizon"], how="left")
     )

@@ -17,6 +17,7 @@ import polars as pl
 from engine.data import Market
 from engine.features.factors import FACTORS, market_features
 from engine.features.labels import compute_labels
+from engine.scoring.membership import only_members
 
 __all__ = ["TrainingSet", "build_training_set", "distinct_factors"]
 
@@ -52,13 +53,18 @@ def build_training_set(
     train_dates: Sequence[date],
     asofs: Sequence[date],
 ) -> TrainingSet:
-    """Features at both sets of dates, labels at `train_dates` (sessions of the market)."""
+    """Features at both sets of dates, labels at `train_dates` (sessions of the market).
+
+    A ticker is ranked, learned from and predicted while it is a member of the universe: that it
+    will be one some day is nothing a training date knows.
+    """
     names = distinct_factors(features)
     dates = sorted({*train_dates, *asofs})
     rows = (
         market_features(market, names)
         .filter(pl.col("date").is_in(dates))
         .rename({"date": "asof"})
+        .pipe(only_members, market.members)
         .with_columns(_rank(name).over("asof").cast(pl.Float32) for name in names)
         .sort("asof", "ticker")
         .with_row_index("row")

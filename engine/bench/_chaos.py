@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import os
@@ -13,7 +12,8 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -30,7 +30,7 @@ from engine.scoring.actor import WARM_UP
 from engine.scoring.factors import FactorSpec
 from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
 from engine.scoring.kronos_forecaster import KronosSpec
-from engine.scoring.score import score_market
+from engine.scoring.score import Scored, score_market
 
 __all__ = [
     "Diary",
@@ -57,8 +57,8 @@ class Job:
         shard: windows of a shard.
         actors: how many; on a cluster of nodes as many as it has room for.
         nodes: 0: Ray as it comes; else a cluster of this many nodes with one core each.
-        drop_at: share of the shards after which the last node is killed; a fresh one joins
-            when twice that share is done.
+        drop_at: share of the shards after which the last node is killed.
+        join_at: share after which a fresh one joins.
     """
 
     folder: str
@@ -70,6 +70,7 @@ class Job:
     shard_s: float = 0.2
     nodes: int = 0
     drop_at: float | None = None
+    join_at: float | None = None
 
     @property
     def shards(self) -> int:
@@ -78,7 +79,8 @@ class Job:
 
 
 class Diary:
-    """What actors did: each notes its process and every shard it has finished computing."""
+    """What actors did: each notes its process, and every shard it has finished computing with
+    the node it did so on."""
 
     def __init__(self, folder: Path) -> None:
         self._starts = folder / "starts.txt"
@@ -91,8 +93,11 @@ class Diary:
 
     def computed(self, panel: WindowPanel, asof: np.ndarray) -> None:
         """A shard has been computed; nobody has heard of it yet."""
+        import ray
+
         text = "".join(f"{t}{d}" for t, d in zip(panel.tickers, asof, strict=True))
-        _append(self._shards, hashlib.sha256(text.encode()).hexdigest()[:16])
+        shard = hashlib.sha256(text.encode()).hexdigest()[:16]
+        _append(self._shards, f"{shard} {len(panel)} {ray.get_runtime_context().get_node_id()}")
 
     def actors(self) -> list[int]:
         """Processes of the actors that are alive."""
@@ -100,7 +105,12 @@ class Diary:
 
     def counts(self) -> Counter[str]:
         """How often each shard was computed."""
-        return Counter(_lines(self._shards))
+        return Counter(line.split()[0] for line in _lines(self._shards))
+
+    def windows_on(self, node: str) -> int:
+        """Windows computed on a node."""
+        entries = (line.split() for line in _lines(self._shards))
+        return sum(int(windows) for _, windows, where in entries if where == node)
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,9 @@ class ObservedSpec:
 
     def identity(self) -> dict[str, Any]:
         return self.inner.identity()
+
+    def nested_steps(self, lookback: int) -> int | None:
+        return self.inner.nested_steps(lookback)
 
     def build(self, threads: int) -> Forecaster:
         diary = Diary(Path(self.folder))
@@ -156,8 +169,9 @@ def run_job(job: Job, console: Console) -> None:
         if job.model == "fake"
         else KronosSpec.from_settings(ModelSettings(), scoring)
     )
-    with _nodes(job):
-        scored = score_market(
+
+    def score() -> Scored:
+        return score_market(
             bars,
             calendar,
             sessions[:: len(sessions) // job.asofs][: job.asofs],
@@ -167,48 +181,45 @@ def run_job(job: Job, console: Console) -> None:
             shards=folder / "shards",
             console=console,
         )
+
+    scored, joined = _on_nodes(job, score) if job.nodes else (score(), None)
     write_frame(folder / "scores.parquet", scored.scores)
-    write_json(folder / "done.json", {**scored.counts, "failed": scored.failed})
+    on_joined = Diary(folder).windows_on(joined) if joined else None
+    done = {**scored.counts, "failed": scored.failed, "windows_on_joined": on_joined}
+    write_json(folder / "done.json", done)
 
 
-@contextlib.contextmanager
-def _nodes(job: Job) -> Iterator[None]:
-    """A cluster of one-core nodes; one of them dies and another joins while the job runs."""
-    if not job.nodes:
-        yield
-        return
+def _on_nodes(job: Job, score: Callable[[], Scored]) -> tuple[Scored, str | None]:
+    """The scores on a cluster of one-core nodes, one of which dies while another joins; the id of
+    that one. Scoring has a thread of its own: Ray starts nodes in the main thread only."""
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.cluster_utils import Cluster
 
-    memory = 100 * 2**20
-    node = {"num_cpus": 1, "object_store_memory": memory}
+    node = {"num_cpus": 1, "object_store_memory": 100 * 2**20}
     cluster = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
-    others = [cluster.add_node(**node) for _ in range(job.nodes - 1)]
-    ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
-    stop = threading.Event()
-
-    def disturb() -> None:
-        assert job.drop_at is not None
-        if _reached(job, job.drop_at, stop):
-            cluster.remove_node(others[-1], allow_graceful=False)
-        if _reached(job, 2 * job.drop_at, stop):
-            cluster.add_node(**node)
-
-    thread = threading.Thread(target=disturb if job.drop_at else lambda: None, daemon=True)
-    thread.start()
+    joined: str | None = None
     try:
-        yield
+        others = [cluster.add_node(**node) for _ in range(job.nodes - 1)]
+        ray.init(address=cluster.address, log_to_driver=False, logging_level=40)
+        with ThreadPoolExecutor(1) as thread:
+            scoring = thread.submit(score)
+            if job.drop_at is not None and _reached(job, job.drop_at, scoring):
+                cluster.remove_node(others[-1], allow_graceful=False)
+            if job.join_at is not None and _reached(job, job.join_at, scoring):
+                joined = cluster.add_node(**node).node_id
+            return scoring.result(), joined
     finally:
-        stop.set()
-        thread.join(timeout=60)
         ray.shutdown()
         cluster.shutdown()
 
 
-def _reached(job: Job, share: float, stop: threading.Event) -> bool:
-    return wait_for(lambda: committed(Path(job.folder)) >= share * job.shards, stop=stop)
+def _reached(job: Job, share: float, scoring: Future[Scored]) -> bool:
+    """Whether that share of the shards was committed before scoring ended."""
+    folder = Path(job.folder)
+    wait_for(lambda: scoring.done() or committed(folder) >= share * job.shards)
+    return not scoring.done()
 
 
 def committed(folder: Path) -> int:
@@ -256,7 +267,7 @@ def _append(path: Path, line: str) -> None:
 
 
 def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").split() if path.exists() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
 
 
 def start_job(job: Job) -> list[str]:

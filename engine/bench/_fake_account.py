@@ -14,23 +14,32 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from backtest.costs import Costs
 from engine.bench._fake_faults import share_of
+from engine.bench._fake_json import (
+    account_json,
+    activity_json,
+    asset_json,
+    order_json,
+    position_json,
+    quote_json,
+    uuid_of,
+)
 from engine.calendar import TradingCalendar
 from engine.live.bar_book import Books
 from engine.live.clock import Clock
 from engine.live.paper import PaperBroker
+from engine.live.paper_ledger import NANOS
 from engine.live.quotes import DataQuotes
 from engine.live.records import CLOSED, Order, OrderReport
 
 __all__ = ["AnswerError", "FakeAccount"]
 
-_NAMES = uuid.UUID("6f0c5a4e-96c5-4f43-9b5e-0d2f5d1b6a11")
 _SHOWN_AFTER = timedelta(minutes=1)
-_NANOS = 1_000_000_000
 _FREE = Costs(round_trip_bps=0, impact_coefficient=0, borrow_bps_per_year=0, aum=1)
 
 
@@ -102,18 +111,18 @@ class FakeAccount:
         self._paper.submit(order)
         parts = 1 + int(share_of(self.seed, "parts", order.client_id) * self.parts)
         self.taken[order.client_id] = _Taken(dict(request), now, parts)
-        self._client_ids[_uuid("order", order.client_id)] = order.client_id
-        return self._order_json(order.client_id)
+        self._client_ids[uuid_of("order", order.client_id)] = order.client_id
+        return self._told(order.client_id)
 
     def order(self, client_id: str, *, stale: bool = False) -> dict[str, Any]:
         """GET of one order: shows a part more, or, where stale, what was known at the start."""
         if client_id not in self.taken:
             raise AnswerError(404, 40410000, f"order not found for {client_id}")
         if stale:
-            return self._order_json(client_id, at_first=True)
+            return self._told(client_id, at_first=True)
         if self._report(client_id).status == "filled":
             self.taken[client_id].shown += 1
-        return self._order_json(client_id)
+        return self._told(client_id)
 
     def client_id(self, order_id: str) -> str:
         """Of Alpaca's own id."""
@@ -123,7 +132,7 @@ class FakeAccount:
 
     def orders(self, status: str) -> list[dict[str, Any]]:
         """GET /v2/orders, newest first."""
-        found = [self._order_json(client_id) for client_id in reversed(self.taken)]
+        found = [self._told(client_id) for client_id in reversed(self.taken)]
         closed = {"filled", "canceled", "expired", "rejected"}
         if status == "all":
             return found
@@ -157,28 +166,14 @@ class FakeAccount:
             "buying_power": max(0.0, self.multiplier * equity - (long - short)),
             "multiplier": int(self.multiplier),
         }
-        return {
-            "id": _uuid("account", "it"),
-            "account_number": "PA0000000001",
-            "status": "ACTIVE",
-            "currency": "USD",
-            "pattern_day_trader": False,
-            "trading_blocked": False,
-            "transfers_blocked": False,
-            "account_blocked": False,
-            "trade_suspended_by_user": False,
-            "shorting_enabled": True,
-            "daytrade_count": 0,
-            "created_at": "2020-01-01T00:00:00Z",
-            **{name: repr(value) for name, value in text.items()},
-        }
+        return account_json({name: repr(value) for name, value in text.items()})
 
     def positions(self) -> list[dict[str, Any]]:
         """GET /v2/positions."""
         raw, held = self._paper.positions(), self._shown_quantities()
         marks = self._mids(list(held))
         return [
-            self._position_json(
+            position_json(
                 ticker,
                 quantity,
                 raw[ticker].average_price if ticker in raw else marks[ticker],
@@ -191,22 +186,7 @@ class FakeAccount:
         """GET /v2/assets/{symbol}."""
         if not self._known(ticker):
             raise AnswerError(404, 40410000, f"asset not found for {ticker}")
-        return {
-            "id": _uuid("asset", ticker),
-            "class": "us_equity",
-            "exchange": "NYSE",
-            "symbol": ticker,
-            "name": f"{ticker} Common Stock",
-            "status": "active",
-            "tradable": True,
-            "marginable": True,
-            "maintenance_margin_requirement": 30,
-            "shortable": True,
-            "easy_to_borrow": True,
-            "fractionable": True,
-            "attributes": [],
-            **self.assets.get(ticker, {}),
-        }
+        return asset_json(ticker) | self.assets.get(ticker, {})
 
     def all_assets(self) -> list[dict[str, Any]]:
         """GET /v2/assets."""
@@ -215,32 +195,19 @@ class FakeAccount:
     def quotes(self, tickers: list[str]) -> dict[str, Any]:
         """GET /v2/stocks/quotes/latest of the data API."""
         frame = self._quotes.quotes(tickers, self.clock.now())
-        return {
-            ticker: {
-                "t": _stamp(ts),
-                "ax": "V",
-                "ap": ask,
-                "as": 2,
-                "bx": "V",
-                "bp": bid,
-                "bs": 2,
-                "c": ["R"],
-                "z": "A",
-            }
-            for ticker, ts, bid, ask in frame.iter_rows()
-        }
+        return {ticker: quote_json(ts, bid, ask) for ticker, ts, bid, ask in frame.iter_rows()}
 
     def activities(self) -> list[dict[str, Any]]:
         """GET /v2/account/activities/FILL, oldest first: one for each part that is shown."""
         found = []
         for client_id, taken in self.taken.items():
             report = self._report(client_id)
-            total = round(report.filled * _NANOS)
+            total = round(report.filled * NANOS)
             before = 0
             for part in range(1, self._shown(client_id, report) + 1):
                 so_far = total * part // taken.parts
                 if so_far > before:
-                    found.append(self._activity(report, part, before, so_far, total))
+                    found.append(activity_json(report, part, before, so_far, total))
                 before = so_far
         return sorted(found, key=lambda one: (one["transaction_time"], one["id"]))
 
@@ -298,6 +265,12 @@ class FakeAccount:
             if cost > float(self.account()["buying_power"]):
                 raise AnswerError(403, 40310000, "insufficient buying power")
 
+    def _told(self, client_id: str, *, at_first: bool = False) -> dict[str, Any]:
+        taken, report = self.taken[client_id], self._report(client_id)
+        shown = 0 if at_first else self._shown(client_id, report)
+        part = Fraction(shown, taken.parts)
+        return order_json(taken.request, taken.at, report, part, shown, at_first=at_first)
+
     def _known(self, ticker: str) -> bool:
         return not self._quotes.quotes([ticker], self.clock.now()).is_empty()
 
@@ -326,131 +299,21 @@ class FakeAccount:
             if taken.parts == 1 or taken.shown >= taken.parts:
                 continue
             report = self._report(client_id)
-            total = round(report.filled * _NANOS)
+            total = round(report.filled * NANOS)
             left = total - total * self._shown(client_id, report) // taken.parts
             if left and report.average_price is not None:
                 sign = 1 if report.side == "buy" else -1
-                found.append((report.ticker, sign * left / _NANOS, report.average_price))
+                found.append((report.ticker, sign * left / NANOS, report.average_price))
         return found
 
     def _shown_quantities(self) -> dict[str, float]:
         nanos = {
-            ticker: round(held.quantity * _NANOS)
-            for ticker, held in self._paper.positions().items()
+            ticker: round(held.quantity * NANOS) for ticker, held in self._paper.positions().items()
         }
         for ticker, quantity, _ in self._hidden():
-            nanos[ticker] = nanos.get(ticker, 0) - round(quantity * _NANOS)
-        return {ticker: left / _NANOS for ticker, left in nanos.items() if left}
+            nanos[ticker] = nanos.get(ticker, 0) - round(quantity * NANOS)
+        return {ticker: left / NANOS for ticker, left in nanos.items() if left}
 
     def _mids(self, tickers: list[str]) -> dict[str, float]:
         frame = self._quotes.quotes(tickers, self.clock.now())
         return {ticker: (bid + ask) / 2 for ticker, _, bid, ask in frame.iter_rows()}
-
-    def _position_json(
-        self, ticker: str, quantity: float, average: float, mark: float
-    ) -> dict[str, Any]:
-        cost, value = quantity * average, quantity * mark
-        text = {
-            "qty": quantity,
-            "qty_available": quantity,
-            "avg_entry_price": average,
-            "market_value": value,
-            "cost_basis": cost,
-            "unrealized_pl": value - cost,
-            "unrealized_plpc": (value - cost) / abs(cost),
-            "unrealized_intraday_pl": 0.0,
-            "unrealized_intraday_plpc": 0.0,
-            "current_price": mark,
-            "lastday_price": mark,
-            "change_today": 0.0,
-        }
-        return {
-            "asset_id": _uuid("asset", ticker),
-            "symbol": ticker,
-            "exchange": "NYSE",
-            "asset_class": "us_equity",
-            "asset_marginable": True,
-            "side": "long" if quantity > 0 else "short",
-            **{name: repr(number) for name, number in text.items()},
-        }
-
-    def _order_json(self, client_id: str, *, at_first: bool = False) -> dict[str, Any]:
-        taken, report = self.taken[client_id], self._report(client_id)
-        request = taken.request
-        shown = 0 if at_first else self._shown(client_id, report)
-        total = round(report.filled * _NANOS)
-        filled = total * shown // taken.parts
-        status: str = "accepted" if at_first else report.status
-        if report.status == "filled" and shown < taken.parts:
-            status = "partially_filled" if filled else "new"
-        first = at_first or (shown == 0 and status == "new") or report.updated < taken.at
-        updated = taken.at if first else report.updated + timedelta(microseconds=shown)
-        done = not at_first and status in ("filled", "canceled", "expired", "rejected")
-        closed_at = _stamp(updated) if done else None
-        return {
-            "id": _uuid("order", client_id),
-            "client_order_id": client_id,
-            "created_at": _stamp(taken.at),
-            "updated_at": _stamp(updated),
-            "submitted_at": _stamp(taken.at),
-            "filled_at": closed_at if status == "filled" else None,
-            "expired_at": closed_at if status == "expired" else None,
-            "canceled_at": closed_at if status == "canceled" else None,
-            "failed_at": closed_at if status == "rejected" else None,
-            "replaced_at": None,
-            "replaced_by": None,
-            "replaces": None,
-            "asset_id": _uuid("asset", report.ticker),
-            "symbol": report.ticker,
-            "asset_class": "us_equity",
-            "notional": None,
-            "qty": repr(report.quantity),
-            "filled_qty": repr(filled / _NANOS),
-            "filled_avg_price": repr(report.average_price) if filled else None,
-            "order_class": "",
-            "order_type": request.get("type"),
-            "type": request.get("type"),
-            "side": report.side,
-            "time_in_force": request.get("time_in_force"),
-            "limit_price": _text(request.get("limit_price")),
-            "stop_price": None,
-            "status": status,
-            "extended_hours": False,
-            "legs": None,
-            "trail_percent": None,
-            "trail_price": None,
-            "hwm": None,
-        }
-
-    def _activity(
-        self, report: OrderReport, part: int, before: int, so_far: int, total: int
-    ) -> dict[str, Any]:
-        when = report.updated + timedelta(microseconds=part)
-        return {
-            "id": f"{when:%Y%m%d%H%M%S}{when.microsecond // 1000:03d}::"
-            f"{_uuid('fill', report.client_id, str(part))}",
-            "account_id": _uuid("account", "it"),
-            "activity_type": "FILL",
-            "transaction_time": _stamp(when),
-            "type": "fill" if so_far == total else "partial_fill",
-            "price": repr(report.average_price),
-            "qty": repr((so_far - before) / _NANOS),
-            "side": report.side,
-            "symbol": report.ticker,
-            "leaves_qty": repr((total - so_far) / _NANOS),
-            "order_id": _uuid("order", report.client_id),
-            "cum_qty": repr(so_far / _NANOS),
-            "order_status": "filled" if so_far == total else "partially_filled",
-        }
-
-
-def _uuid(*parts: str) -> str:
-    return str(uuid.uuid5(_NAMES, "/".join(parts)))
-
-
-def _stamp(moment: datetime) -> str:
-    return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)

@@ -21,8 +21,10 @@ __all__ = ["HORIZONS", "SKILL", "World", "make_world", "scores_of"]
 
 HORIZONS = (5, 10, 20)
 SKILL = 0.08
-_WARM_UP, _YEAR, _MONTH = 380, 252, 21
-_START = date(2010, 1, 4)
+_WARM_UP, _YEAR, _MONTH = 380, 251, 21
+# Judged dates begin with a calendar year and fill whole ones: a baseline refitted in January needs
+# no more fits than there are years.
+_FIRST_ASOF = date(2012, 1, 3)
 _PERSISTENCE = 0.99  # a month
 
 
@@ -63,7 +65,8 @@ def make_world(seed: int, *, names: int, years: int) -> World:
     calendar = TradingCalendar("XNYS")
     judged = years * _YEAR
     length = _WARM_UP + judged + max(HORIZONS)
-    sessions = calendar.sessions(_START, date(2059, 1, 1))[:length]
+    first = calendar.offset(_FIRST_ASOF, -_WARM_UP)
+    sessions = calendar.sessions(first, date(2059, 1, 1))[:length]
     common = rng.normal(0.0003, 0.01, length)
     loading = rng.normal(1.0, 0.3, names)
     # Simple returns: with log returns the noise's convexity alone would beat the benchmark.
@@ -112,15 +115,18 @@ def scores_of(world: World) -> Mapping[str, np.ndarray]:
     """Scores in the order of the panel, by what is known of them.
 
     independent, persistent (AR(1), 0.99 a month, the same for every horizon), planted (persistent
-    with a share of the label's rank that gives an expected RankIC of 0.08 at each horizon),
+    with a share of the label that gives an expected RankIC of 0.08 at each horizon),
     inverted (planted, turned round) and foresight (the label itself).
     """
     rng = np.random.default_rng([world.seed, 1])
     shape = (len(world.asofs), world.market.bars["ticker"].n_unique(), len(HORIZONS))
     label = world.panel["label"].to_numpy().reshape(shape)
     persistent = _persistent(rng, shape[0], shape[1])[:, :, None]
-    share = 2 * np.sin(np.pi * SKILL / 6)  # Spearman to Pearson, of a bivariate normal
-    planted = share * _normal_scores(label) + np.sqrt(1 - share**2) * persistent
+    share = _share(SKILL, shape[1])
+    # Standardised over each date: the spread of 100 persistent numbers stays what it happened to be
+    # for years, and with it would the skill that a fixed share of the label gives.
+    beside = np.sqrt(1 - share**2) * _standardised(persistent)
+    planted = share * _standardised(label) + beside
     independent = np.broadcast_to(rng.normal(size=(*shape[:2], 1)), shape)
     found = {
         "independent": independent,
@@ -142,9 +148,19 @@ def _persistent(rng: np.random.Generator, dates: int, names: int) -> np.ndarray:
     return values
 
 
-def _normal_scores(values: np.ndarray) -> np.ndarray:
-    """Ranks over names as normal quantiles."""
-    from scipy.stats import norm
+def _share(rank_ic: float, names: int) -> float:
+    """Pearson correlation of a bivariate normal whose Spearman correlation, in samples of `names`,
+    is expected to be `rank_ic` (Moran, 1948)."""
+    from scipy.optimize import brentq
 
-    ranks = values.argsort(axis=1).argsort(axis=1)
-    return norm.ppf((ranks + 0.5) / values.shape[1])
+    def expected(rho: float) -> float:
+        arcs = np.arcsin(rho) + (names - 2) * np.arcsin(rho / 2)
+        return float(6 / (np.pi * (names + 1)) * arcs)
+
+    return float(brentq(lambda rho: expected(rho) - rank_ic, 0.0, 0.9))
+
+
+def _standardised(values: np.ndarray) -> np.ndarray:
+    """Mean 0 and variance 1 over the names of each date."""
+    beside = values - values.mean(axis=1, keepdims=True)
+    return beside / beside.std(axis=1, keepdims=True)

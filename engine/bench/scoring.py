@@ -2,7 +2,8 @@
 
 1. `_through_ray` scores nano's shards with the driver on two actors of one core, commits included.
 2. `_bare` scores the same shards in two processes that do nothing else: slice, forecast, measure.
-3. `_empty` gives out shards that take no time, with and without committing them.
+3. `_EmptySpec` takes no time, so its shards, committed or not, show what handing out costs.
+4. `_resume` reads what a killed run left: as many finished files, checked and decoded.
 
 Clocks start when every actor or process is ready, and stop with the last window.
 """
@@ -34,7 +35,7 @@ from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
 from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.plan import Shard, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
-from engine.scoring.shard_store import ShardStore
+from engine.scoring.shard_store import ShardStore, encode_shards
 from engine.scoring.statistics import step_statistics
 from engine.scoring.status import Status
 
@@ -43,6 +44,7 @@ __all__ = ["SUMMARY", "run"]
 SUMMARY = "nano on two actors beside a bare loop; empty shards per second"
 LOOKBACK, STEPS, ACTORS = 128, 20, 2
 LAST = date(2024, 12, 31)
+FILE_WINDOWS, FILE_STEPS = 16, 20
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,7 @@ def run(arguments: list[str]) -> BenchResult:
         for commit in (False, True):
             rates = [_through_ray(trifles, _EmptySpec(), commit=commit) for _ in range(3)]
             empty[commit] = statistics.median(rates)
+    resumed = _resume(options.files)
     ratios = [ours / theirs for ours, theirs in zip(through, bare, strict=True)]
     return BenchResult(
         "scoring",
@@ -85,6 +88,7 @@ def run(arguments: list[str]) -> BenchResult:
             ("through Ray ÷ bare (0.95 wanted)", f"{statistics.median(ratios):.3f}"),
             ("empty shards/s, uncommitted (1,500 wanted)", empty[False]),
             ("empty shards/s, committed (500 wanted)", empty[True]),
+            (f"reading {options.files:,} finished files, s", resumed),
         ),
         (
             f"{options.shards} shards of {options.windows} windows × {STEPS} steps, lookback "
@@ -92,6 +96,8 @@ def run(arguments: list[str]) -> BenchResult:
             f"of {options.repeats} alternated pairs, whose ratios were "
             f"{', '.join(f'{ratio:.3f}' for ratio in ratios)}.",
             f"Empty: {options.empty:,} shards of one window, median of three.",
+            f"Finished files: {FILE_WINDOWS} windows × {FILE_STEPS} steps each, every byte checked "
+            "against its hash, three horizons read.",
         ),
     )
 
@@ -102,6 +108,7 @@ def _options(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--windows", type=int, default=64, help="windows of a shard")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--empty", type=int, default=10_000, help="empty shards")
+    parser.add_argument("--files", type=int, default=10_000, help="finished files to resume from")
     return parser.parse_args(arguments)
 
 
@@ -174,12 +181,38 @@ def _loop(work: _Work, spec: ForecasterSpec, barrier: Barrier, number: int) -> N
     barrier.wait(3600)
 
 
+def _resume(files: int) -> float:
+    """Seconds to list, check and decode the finished shards of a run."""
+    rng = np.random.default_rng(0)
+    names = tuple(f"S{i:05d}" for i in range(FILE_WINDOWS))
+    walks = np.cumsum(rng.normal(0, 0.02, (FILE_WINDOWS, 1, FILE_STEPS)), axis=2)
+    day, last = np.datetime64("2000-01-03", "D"), np.full(FILE_WINDOWS, 50.0)
+    days = np.full(FILE_WINDOWS, day)
+    frame = step_statistics(names, days, last, 50 * np.exp(walks)).with_columns(hash="ticker")
+    with tempfile.TemporaryDirectory(prefix="engine-resume-") as folder:
+        store = ShardStore(folder, "0" * 64)
+        for number in range(files):
+            own = {"asof": pl.lit((day + number).item()), "shard": pl.lit(f"{number:020d}")}
+            content = encode_shards(frame.with_columns(**own), store.fingerprint)
+            # Not `commit`: flushing each to disk is no part of reading them.
+            (Path(folder) / store.name(f"{number:020d}", content)).write_bytes(content)
+        started = time.perf_counter()
+        found = store.read(columns=["terminal_score", "last_close"], steps=[5, 10, 20])
+        seconds = time.perf_counter() - started
+    if found.frame is None or found.frame.height != files * FILE_WINDOWS * 3:
+        raise RuntimeError("finished files were not read back whole")
+    return seconds
+
+
 @dataclass(frozen=True)
 class _EmptySpec:
     """A forecaster that has nothing to compute."""
 
     def identity(self) -> dict[str, Any]:
         return {"forecaster": "empty"}
+
+    def nested_steps(self, lookback: int) -> int | None:
+        return None
 
     def build(self, threads: int) -> Forecaster:
         return _Empty()

@@ -60,7 +60,8 @@ def from_text(key: str, text: str, model: type[BaseModel] = Settings) -> Any:
     if text.strip().lower() in {"null", "none"}:
         return None
     annotation = setting_types(model).get(key)
-    if annotation is None:  # a strategy's own parameter: typed by the strategy
+    # A strategy's own parameter is typed by the strategy.
+    if annotation is None or typing.get_origin(annotation) is dict:
         try:
             return yaml.safe_load(text)
         except yaml.YAMLError:
@@ -90,6 +91,7 @@ def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> li
         annotation, default = field.annotation, field.default
         if isinstance(annotation, type) and issubclass(annotation, StrategySettings):
             lines.append(f"--{prefix}{name}.name text (default: {default.name})")
+            lines.append(f"--{prefix}{name}.grid {{PARAMETER: [VALUE, …]}} (default: none)")
             lines.append(f"--{prefix}{name}.since date|null (default: null)")
             lines.append(f"--{prefix}{name}.PARAMETER value of the strategy's own")
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):

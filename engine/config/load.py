@@ -179,7 +179,8 @@ def _flat(
     sections |= {section.split(".")[0] for section in sections}
     for name, value in tree.items():
         key = f"{prefix}{name}"
-        if isinstance(value, dict):
+        # A step or a grid of a strategy is one value, however deep.
+        if isinstance(value, dict) and not (prefix and is_known(key, model)):
             yield from _flat(value, path, model, f"{key}.")
         elif value is None and key in sections:
             continue  # a section header with everything under it commented out

@@ -18,6 +18,7 @@ __all__ = [
     "ColumnSettings",
     "CostSettings",
     "DataSettings",
+    "EntrySettings",
     "EvaluationSettings",
     "LightGBMSettings",
     "ModelSettings",
@@ -25,7 +26,9 @@ __all__ = [
     "SamplingSettings",
     "SanitySettings",
     "ScoringSettings",
+    "SelectionSettings",
     "Settings",
+    "SimulationSettings",
     "StrategySettings",
 ]
 
@@ -87,6 +90,7 @@ class DataSettings(Section):
     max_tickers: PositiveInt | None = None
     benchmark: str | None = None
     volatility_index: str | None = None
+    sectors: Path | None = None
     start: date | None = None
     end: date | None = None
     calendar: str = "XNYS"
@@ -176,18 +180,61 @@ class ScoringSettings(Section):
 class StrategySettings(BaseModel):
     """A strategy's name and its own parameters (checked against the strategy itself).
 
+    `grid` maps parameters to the values among which each fold's are chosen on the past.
     `since` is where signals begin to replay the rebalances of a strategy with a memory.
     """
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
     name: str = "long_short_quantile"
+    grid: dict[str, list[Any]] = {}
     since: date | None = None
+
+    @field_validator("grid")
+    @classmethod
+    def _values(cls, grid: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        for key, values in grid.items():
+            if not values:
+                raise ValueError(f"{key} needs at least one value")
+        return grid
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """The parameters given besides the name and `since`."""
+        """The parameters given besides `name`, `grid` and `since`."""
         return dict(self.model_extra or {})
+
+
+class SelectionSettings(Section):
+    """How a fold's point of `strategy.grid` is chosen."""
+
+    fold: Literal["month", "quarter", "year"] = "year"
+    min_sessions: Annotated[int, Field(ge=2)] = 252
+    window: Annotated[int, Field(ge=2)] | None = None
+
+
+class EntrySettings(Section):
+    """Trading the forecast bar for one session: strategies, and what MaxDiff is fitted among."""
+
+    strategies: list[
+        Literal["simple", "all_signals", "entry_takeprofit", "highlow", "maxdiff"]
+    ] = []
+    offsets: list[Annotated[float, Field(gt=-1, lt=1)]] = [-0.01, -0.005, 0.0, 0.005, 0.01]
+    by_ticker: bool = False
+    min_trades: PositiveInt = 100
+
+    @field_validator("offsets")
+    @classmethod
+    def _some(cls, offsets: list[float]) -> list[float]:
+        if not offsets:
+            raise ValueError("needs at least one offset")
+        return offsets
+
+
+class SimulationSettings(Section):
+    """What the simulated broker and exchange allow."""
+
+    lot_size: NonNegative = 0.0
+    delisted_after: PositiveInt = 10
 
 
 class CostSettings(Section):
@@ -278,6 +325,9 @@ class Settings(BaseSettings):
         "beta_252",
     ]
     strategy: StrategySettings = StrategySettings()
+    selection: SelectionSettings = SelectionSettings()
+    entry: EntrySettings = EntrySettings()
+    simulation: SimulationSettings = SimulationSettings()
     costs: CostSettings = CostSettings()
     evaluation: EvaluationSettings = EvaluationSettings()
     baselines: BaselineSettings = BaselineSettings()

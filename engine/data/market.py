@@ -30,7 +30,7 @@ from engine.data.request import (
 )
 from engine.data.rules import QUARANTINE
 from engine.data.sessions import judge
-from engine.data.sources import SourceData
+from engine.data.sources import Source, SourceData
 from engine.errors import UsageError
 
 __all__ = ["Market", "content_hash", "load_market"]
@@ -109,9 +109,15 @@ class Market:
 
 
 def load_market(
-    data: DataRequest, *, now: datetime | None = None, keep_partial: bool = False
+    data: DataRequest,
+    *,
+    now: datetime | None = None,
+    keep_partial: bool = False,
+    source: Source | None = None,
 ) -> Market:
     """Read, judge and complete the bars that `data` asks for.
+
+    `source` takes the place of the one that `data` names: its rows changed, say, by an audit.
 
     Daily bars of the session that is open at `now` (None: the present) are partial: they are left
     out and counted, unless a live signal keeps them (`keep_partial`) to complete them by a quote.
@@ -128,7 +134,7 @@ def load_market(
     calendar = TradingCalendar(data.calendar)
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
-    source = requested_source(data, calendar)
+    source = requested_source(data, calendar) if source is None else source
     loaded, partial = source.fetch(wanted(data), data.start, data.end), 0
     if data.source != "simulated" and not keep_partial:
         loaded, partial = finished(loaded, calendar, now or datetime.now(UTC))

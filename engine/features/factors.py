@@ -17,6 +17,7 @@ from itertools import pairwise
 from types import MappingProxyType
 from typing import Literal
 
+import numpy as np
 import polars as pl
 
 from engine.data import Market
@@ -237,6 +238,25 @@ def _prepared(
 
 
 def _zscore(name: str) -> pl.Expr:
-    value = pl.col(name)
-    spread = value.std(ddof=1)
-    return pl.when(spread > 0).then((value - value.mean()) / spread).over("date").alias(name)
+    columns = [pl.col("date"), pl.col(name)]
+    return pl.map_batches(columns, _standardised, return_dtype=pl.Float64).alias(name)
+
+
+def _standardised(columns: Sequence[pl.Series]) -> pl.Series:
+    """(value − mean)/std over the rows of each date; null where the value is, or all are equal.
+
+    On arrays, because sums of polars that are fast add up in an order that depends on the rows of
+    other dates, so that later bars would move the last digit; `bincount` adds row by row.
+    """
+    dates, values = columns
+    if not len(values):
+        return values
+    day = dates.to_physical().to_numpy()
+    code, value = day - day.min(), values.to_numpy()
+    known = ~np.isnan(value)
+    n = np.bincount(code, weights=known)
+    mean = np.bincount(code, weights=np.where(known, value, 0.0)) / np.maximum(n, 1)
+    beside = np.where(known, value - mean[code], 0.0)
+    variance = np.bincount(code, weights=beside * beside) / np.maximum(n - 1, 1)
+    spread = np.where(variance > 0, np.sqrt(variance), np.nan)
+    return pl.Series(np.where(known, beside / spread[code], np.nan), nan_to_null=True)

@@ -49,6 +49,8 @@ _FLAGS = pl.Series(["delisted", "stale", "no benchmark", None], dtype=pl.String)
 _DELISTED, _STALE, _NO_BENCHMARK, _NO_FLAG = np.arange(4, dtype=np.uint8)
 _ASOFS_AT_A_TIME = 64
 """So that what is between prices and rows stays small beside them."""
+_Held = dict[int, tuple[np.ndarray, np.ndarray]]
+"""Horizon → what the benchmark earned from each asof's close, and from the next open."""
 
 
 def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int]) -> pl.DataFrame:
@@ -98,18 +100,30 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
         raise UsageError(f"asof {strangers[0]} is not a session of {market.calendar.name}")
     grid = PriceGrid.of(market, sessions)
     at = np.flatnonzero(np.isin(grid.sessions, np.asarray(asofs, dtype="datetime64[D]")))
-    pieces = np.array_split(at, max(1, len(at) // _ASOFS_AT_A_TIME))
+    held = None
+    if market.benchmark is not None:
+        held = {h: _benchmark_returns(market.benchmark, grid, at, h) for h in ahead}
+    places = np.arange(len(at))
+    pieces = np.array_split(places, max(1, len(at) // _ASOFS_AT_A_TIME))
+
+    def rows(piece: np.ndarray) -> pl.DataFrame:
+        part = held and {h: (close[piece], opened[piece]) for h, (close, opened) in held.items()}
+        return _rows(grid, market, at[piece], ahead, part)
+
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        return pl.concat(pool.map(lambda piece: _rows(grid, market, piece, ahead), pieces))
+        return pl.concat(pool.map(rows, pieces))
 
 
-def _rows(grid: PriceGrid, market: Market, at: np.ndarray, horizons: list[int]) -> pl.DataFrame:
+def _rows(
+    grid: PriceGrid, market: Market, at: np.ndarray, horizons: list[int], held: _Held | None
+) -> pl.DataFrame:
     """The rows of some asofs, sorted by asof, ticker, horizon."""
     quoted = ~np.isnan(grid.close[at])
     day, ticker = np.nonzero(quoted)
     rows = _Rows.empty(len(day), len(horizons))
     for column, horizon in enumerate(horizons):
-        _fill(rows, column, grid, market, at, quoted, horizon)
+        benchmark = held[horizon] if held else None
+        _fill(rows, column, grid, market, at, quoted, horizon, benchmark)
     return rows.frame(
         asof=np.repeat(_days(grid.sessions[at])[day], len(horizons)),
         ticker=grid.names.gather(np.repeat(ticker.astype(np.uint32), len(horizons))),
@@ -164,8 +178,9 @@ def _fill(
     at: np.ndarray,
     quoted: np.ndarray,
     horizon: int,
+    benchmark: tuple[np.ndarray, np.ndarray] | None,
 ) -> None:
-    """One horizon's labels into a column of `rows`."""
+    """One horizon's labels into a column of `rows`; `benchmark` holds what it earned by asof."""
     day = np.nonzero(quoted)[0]
     matures = grid.sessions[at + horizon]
     mature = matures <= np.datetime64(market.last_session)
@@ -174,11 +189,11 @@ def _fill(
     opened = exits / grid.open[at + 1] - 1
     flag = np.where(grid.last_bar < matures[:, None], _DELISTED, _STALE)
     flag[(grid.priced_at[at + horizon] == (at + horizon)[:, None]) | ~mature[:, None]] = _NO_FLAG
-    if market.benchmark is None:
+    if benchmark is None:
         # Only tickers with a bar at the asof are labelled; their mean is the benchmark.
         held, held_next = _mean(total, quoted), _mean(opened, quoted)
     else:
-        held, held_next = _benchmark_returns(market.benchmark, grid, at, horizon)
+        held, held_next = benchmark
         flag[np.isnan(held) & mature] = _NO_BENCHMARK
     rows.label[:, column] = (total - held[:, None])[quoted]
     rows.label_next_open[:, column] = (opened - held_next[:, None])[quoted]

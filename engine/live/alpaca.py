@@ -209,23 +209,22 @@ class AlpacaBroker:
         from alpaca.trading.enums import QueryOrderStatus
         from alpaca.trading.requests import GetOrdersRequest
 
-        known = -1
-        while known < len(self._client_ids):
-            known = len(self._client_ids)
+        while True:
             wanted = GetOrdersRequest(
                 status=QueryOrderStatus.ALL, limit=_ORDERS, after=after, direction=Sort.ASC
             )
             rows = self._calls.ask("orders", partial(self._client.get_orders, wanted))
-            for row in rows:
-                self._newer(row)
-            if len(rows) < _ORDERS:
+            # Others may trade in the account too: of their orders nothing but the ids is read.
+            self._client_ids |= {str(row["id"]): str(row["client_order_id"]) for row in rows}
+            last = after if not rows else datetime.fromisoformat(rows[-1]["submitted_at"])
+            if len(rows) < _ORDERS or last <= after:
                 return
-            after = datetime.fromisoformat(rows[-1]["submitted_at"])
+            after = last
 
     def _client_id(self, broker_id: str) -> str:
         if broker_id not in self._client_ids:
             raw = self._calls.ask("order", lambda: self._client.get_order_by_id(broker_id))
-            self._newer(raw)
+            self._client_ids[broker_id] = str(raw["client_order_id"])
         return self._client_ids[broker_id]
 
     def _activities(self, page: dict[str, Any]) -> list[dict[str, Any]]:

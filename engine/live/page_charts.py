@@ -58,7 +58,7 @@ def _outcome(day: Daily) -> str | None:
         axes.axvline(0, color=palette.RULE, lw=1, zorder=0)
         axes.set_xlabel("score, % to the horizon")
         axes.set_ylabel("return since, %")
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
 
     return _svg(draw)
 
@@ -87,7 +87,7 @@ def _rank_ic(day: Daily) -> str | None:
         axes.axhline(0, color=palette.INK, lw=0.8, ls=":")
         axes.set_ylabel("RankIC")
         axes.figure.autofmt_xdate(rotation=30)
-        axes.legend(frameon=False, fontsize=9, ncols=2)
+        _legend(axes)
 
     return _svg(draw)
 
@@ -116,9 +116,14 @@ def _slippage(day: Daily) -> str | None:
         axes.set_xticks(places[::step], dates[::step], rotation=30, ha="right")
         axes.axhline(0, color=palette.INK, lw=0.8)
         axes.set_ylabel("bps of the value")
-        axes.legend(frameon=False, fontsize=9)
+        _legend(axes)
 
     return _svg(draw)
+
+
+def _legend(axes: Axes) -> None:
+    """Above the plot, where it hides nothing."""
+    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
 
 
 def _svg(draw: Any) -> str:

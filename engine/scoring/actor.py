@@ -178,6 +178,33 @@ def _usable(
     keys: pl.DataFrame, frame: pl.DataFrame
 ) -> tuple[pl.DataFrame, tuple[tuple[str, str, str], ...]]:
     """(rows of windows with a finite number at every step, the other windows with reasons)."""
+    whole = _whole(keys, frame)
+    return (whole, ()) if whole is not None else _sorted_out(keys, frame)
+
+
+def _whole(keys: pl.DataFrame, frame: pl.DataFrame) -> pl.DataFrame | None:
+    """All rows with their keys, if every window has each of its steps in order, all finite.
+
+    That is how it should be, and ten times faster than sorting out what is not.
+    """
+    steps = keys["steps"].to_numpy()
+    if frame.height != steps.sum():
+        return None
+    rows = keys.drop("steps")[np.repeat(np.arange(len(steps)), steps)]
+    expected = np.arange(frame.height) - np.repeat(np.cumsum(steps) - steps, steps) + 1
+    scores = frame.select(name for name in frame.columns if name.endswith("_score"))
+    good = (
+        (frame["ticker"] == rows["ticker"]).all()
+        and (frame["asof"] == rows["asof"]).all()
+        and np.array_equal(frame["step"].to_numpy(), expected)
+        and all(score.null_count() == 0 and score.is_finite().all() for score in scores)
+    )
+    return rows.hstack(frame.drop("asof", "ticker")) if good else None
+
+
+def _sorted_out(
+    keys: pl.DataFrame, frame: pl.DataFrame
+) -> tuple[pl.DataFrame, tuple[tuple[str, str, str], ...]]:
     window = ["asof", "ticker"]
     rows = keys.join(frame, on=window, how="inner", maintain_order="left")
     scores = [pl.col(name) for name in frame.columns if name.endswith("_score")]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import polars as pl
 
-from engine.scoring.shard_store import ShardStore
+from engine.scoring.shard_store import MARK_LETTERS, ShardStore
 from engine.scoring.storage import LocalFolder
 
 __all__ = [
@@ -60,6 +60,14 @@ class ScoreCache:
     def store(self, fingerprint: str) -> ShardStore:
         """The cache's shards of one fingerprint."""
         return ShardStore(self.root / fingerprint, fingerprint)
+
+    def marks(self) -> set[str]:
+        """The first `MARK_LETTERS` of every fingerprint that it holds."""
+        try:
+            return {folder.name[:MARK_LETTERS] for folder in _folders(self.root)}
+        except OSError as error:
+            log.warning("the score cache is not used: %s", error)
+            return set()
 
     def fetch(self, missing: pl.DataFrame, into: ShardStore) -> set[str]:
         """Copy the files that hold missing windows into a run's store; returns their names.

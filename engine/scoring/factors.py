@@ -29,6 +29,10 @@ class FactorSpec:
         """The factor's name and its one constant."""
         return {"forecaster": self.name, "reversal_bars": REVERSAL_BARS}
 
+    def nested_steps(self, lookback: int) -> int | None:
+        """A factor's step knows nothing of later ones."""
+        return None
+
     def build(self, threads: int) -> Forecaster:
         """The forecaster itself; needs no threads of its own."""
         return _FactorForecaster(self.name)

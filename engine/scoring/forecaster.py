@@ -52,7 +52,7 @@ class Forecaster(Protocol):
     """
 
     def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
-        """One row per (asof, ticker, step) with the columns of `statistics.STATISTICS`.
+        """One row per (asof, ticker, step) with `statistics.STATISTICS` and `statistics.LEVELS`.
 
         `asof` is datetime64[D] [n], the decision date of each window. A window without a finite
         forecast is left out; the caller quarantines it.
@@ -65,6 +65,10 @@ class ForecasterSpec(Protocol):
 
     def identity(self) -> dict[str, Any]:
         """Everything of the model and its settings that changes a forecast; JSON-ready."""
+        ...
+
+    def nested_steps(self, lookback: int) -> int | None:
+        """The longest generation whose first steps have the bits of a shorter one; None: any."""
         ...
 
     def build(self, threads: int) -> Forecaster:

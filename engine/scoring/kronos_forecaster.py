@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["KronosSpec"]
 
 CLIP = 5.0
+OPEN_HIGH_LOW = 3  # the first columns of a forecast path
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,11 @@ class KronosSpec:
             "torch": metadata.version("torch"),
         }
 
+    def nested_steps(self, lookback: int) -> int | None:
+        """As far as the context reaches: beyond it a longer generation is decoded with less of its
+        window, as published implementations do, and its first bars are others."""
+        return self.max_context - lookback
+
     def build(self, threads: int) -> Forecaster:
         """Load the weights onto the device, in eager mode, with the slot's threads.
 
@@ -147,7 +153,14 @@ class _KronosForecaster:
             repair=self._repair,
             names=names,
         )
-        return step_statistics(panel.tickers, asof, forecast.last_close, forecast.close)
+        assert forecast.paths is not None  # kept unless asked otherwise
+        return step_statistics(
+            panel.tickers,
+            asof,
+            forecast.last_close,
+            forecast.close,
+            forecast.paths[..., :OPEN_HIGH_LOW],
+        )
 
 
 def _kernel(profile: str, device: str) -> str | None:

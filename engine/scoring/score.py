@@ -2,9 +2,11 @@
 
 1. `plan_windows` lists every (asof, ticker) and the hash of what the model would see.
 2. `ShardStore.read` gives what earlier runs of the same fingerprint finished in this run's
-   folder, `ScoreCache.fetch` what runs of other names did.
+   folder, `ScoreCache.fetch` what runs of other names did, `longer_generations` what either
+   finished while forecasting further ahead.
 3. `score_shards` computes the rest on Ray; with nothing left Ray is not even started.
-4. `assemble_scores` reads the horizons from the statistics and accounts for every window.
+4. `assemble_scores` reads the horizons from the statistics and accounts for every window;
+   `assemble_levels` reads the bar predicted for the next session.
 
 If a forward does not fit into memory, the batch size is halved for the whole run and everything
 is scored under its new fingerprint: batches of two shapes never mix.
@@ -27,18 +29,21 @@ from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
 from engine.errors import UsageError
 from engine.scoring.bar_grid import generated_steps
-from engine.scoring.cache import open_cache
+from engine.scoring.cache import ScoreCache, open_cache
 from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
 from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.inline import score_shards_here
+from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
+from engine.scoring.longer import as_planned, longer_generations, renamed
 from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.progress import ScoringProgress
 from engine.scoring.scores import MEASURES, assemble_scores
 from engine.scoring.shard_store import KEY, ShardStore, Stored
+from engine.scoring.statistics import LEVELS
 
 __all__ = ["Scored", "score_market"]
 
@@ -58,6 +63,8 @@ class Scored:
         skipped: windows without a full history, by reason.
         failed: windows given up, by reason.
         dropped: rows of a given scores file that were left out, by reason.
+        levels: the bar predicted for the session after each asof (`levels.LEVELS_SCHEMA`); no
+            rows from a forecaster that predicts closes only.
     """
 
     scores: pl.DataFrame
@@ -67,6 +74,7 @@ class Scored:
     skipped: dict[str, int]
     failed: dict[str, int]
     dropped: dict[str, int] = field(default_factory=dict)
+    levels: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=LEVELS_SCHEMA))
 
 
 def score_market(
@@ -99,11 +107,18 @@ def score_market(
             f"scoring.horizons: {max(scoring.horizons)} sessions are {steps} bars, more than the "
             f"model's context of {context}"
         )
+    if context is not None and scoring.lookback + steps > context > steps + 1:
+        console.print(
+            f"scoring.lookback {scoring.lookback} and {steps} steps are more than the model's "
+            f"context of {context}: the last steps are decoded without a cache, several times as "
+            f"slow; --scoring.lookback {context - steps} or less keeps it",
+            highlight=False,
+        )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
     plan = replace(plan, windows=only_members(plan.windows, members))
     halvings = 0
     while True:
-        job = _Job(plan, prices, spec, scoring, seed, steps, shards, inline_shards)
+        job = _Job(plan, prices, calendar, spec, scoring, seed, steps, shards, inline_shards)
         try:
             scored = job.run(console)
         except MemoryShortageError as error:
@@ -125,6 +140,7 @@ class _Job:
 
     plan: WindowPlan
     prices: PriceArray
+    calendar: TradingCalendar
     spec: ForecasterSpec
     scoring: ScoringSettings
     seed: int
@@ -149,6 +165,10 @@ class _Job:
         if missing.height and cache:
             found.append(self._read(store, cache.fetch(missing, store)))
             missing = _missing(plan, found)
+        before = missing.height
+        if missing.height:
+            found += self._read_longer(missing, store, cache, identity)
+            missing = _missing(plan, found)
         reused = _shards(plan, found)
         outcome = Outcome()
         if missing.height:
@@ -161,8 +181,9 @@ class _Job:
             found.append(self._read(store, store.names().difference(*(p.names for p in found))))
         elif cache:
             cache.add(store)
+        finished = _joined(found)
         scores = assemble_scores(
-            plan, _joined(found), outcome.failed, horizons=scoring.horizons, form=scoring.score
+            plan, finished, outcome.failed, horizons=scoring.horizons, form=scoring.score
         )
         planned = plan.planned.height
         if planned > missing.height:
@@ -176,6 +197,7 @@ class _Job:
             counts={
                 "windows_planned": planned,
                 "windows_reused": planned - missing.height,
+                "windows_from_longer": before - missing.height,
                 "windows_computed": outcome.windows,
                 "shards_reused": reused,
                 "shards_computed": outcome.shards,
@@ -184,13 +206,41 @@ class _Job:
             },
             skipped=plan.skipped,
             failed=_counts(list(outcome.failed.values())),
+            levels=assemble_levels(plan, finished),
         )
 
     def _read(self, store: ShardStore, names: Collection[str]) -> Stored:
         """Only the steps and the form that are asked for: a shard holds every step of both."""
         columns = [f"{self.scoring.score}_{name}" for name in MEASURES]
-        steps = self.plan.horizon_steps(self.scoring.horizons)["step"].unique().to_list()
-        return store.read(names, columns=[*columns, "last_close", "n_paths"], steps=steps)
+        columns += ["terminal_score", "last_close", "n_paths", *LEVELS]
+        asked = self.plan.horizon_steps(self.scoring.horizons)["step"]
+        steps = sorted({*asked, *level_steps(self.plan)})
+        return store.read(names, columns=columns, steps=steps)
+
+    def _read_longer(
+        self,
+        missing: pl.DataFrame,
+        store: ShardStore,
+        cache: ScoreCache | None,
+        identity: dict[str, Any],
+    ) -> list[Stored]:
+        """Missing windows in shards of longer generations, under this plan's hashes."""
+        marks = store.marks() | (cache.marks() if cache else set())
+        found: list[Stored] = []
+        limit = self.spec.nested_steps(self.scoring.lookback)
+        for steps, mark in longer_generations(identity, marks, limit):
+            names = renamed(missing, self.prices, self.calendar, self.plan, steps)
+            longer = ShardStore(store.folder, mark)
+            if cache:
+                cache.fetch(names, longer)
+            part = self._read(longer, longer.names())
+            if part.frame is not None:
+                part = replace(part, frame=as_planned(part.frame, names))
+            found.append(part)
+            missing = _without(missing, part.frame)
+            if missing.is_empty():
+                break
+        return found
 
     def _compute(self, missing: pl.DataFrame, store: ShardStore, console: Console) -> Outcome:
         scoring, prices = self.scoring, self.prices
@@ -257,11 +307,15 @@ def _joined(found: Sequence[Stored]) -> pl.DataFrame | None:
 
 
 def _missing(plan: WindowPlan, found: Sequence[Stored]) -> pl.DataFrame:
-    known = _joined(found)
+    return _without(plan.planned, _joined(found))
+
+
+def _without(windows: pl.DataFrame, known: pl.DataFrame | None) -> pl.DataFrame:
+    """The windows that no row of `known` belongs to, in order."""
     if known is None:
-        return plan.planned
-    done = known.select("asof", "ticker", "hash").unique()
-    return plan.planned.join(done, on=["asof", "ticker", "hash"], how="anti", maintain_order="left")
+        return windows
+    key = ["asof", "ticker", "hash"]
+    return windows.join(known.select(key).unique(), on=key, how="anti", maintain_order="left")
 
 
 def _shards(plan: WindowPlan, found: Sequence[Stored]) -> int:

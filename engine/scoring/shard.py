@@ -119,7 +119,7 @@ class Shards(Sequence[Shard]):
             for asof, ticker in zip(asofs, part["ticker"], strict=True)
         ]
         return Shard(
-            rows=part["row"].to_numpy().copy(),
+            rows=part["row"].to_numpy().astype(np.int64),
             ticker_ids=part["ticker_id"].to_numpy().astype(np.int64),
             futures=np.stack([self._future[day] for day in days]),
             future_of=np.array([days[asof] for asof in asofs], dtype=np.int64),

@@ -14,12 +14,13 @@ import polars as pl
 
 from engine.scoring.storage import Folder, LocalFolder, open_folder
 
-__all__ = ["KEY", "ShardStore", "Stored", "encode_shards"]
+__all__ = ["KEY", "MARK_LETTERS", "ShardStore", "Stored", "encode_shards"]
 
 log = logging.getLogger(__name__)
 KEY = ("asof", "ticker", "hash", "step")
 SUFFIX = ".parquet"
 READ_AT_ONCE = 256
+MARK_LETTERS = 16  # of the fingerprint, at the start of a file's name
 
 
 def encode_shards(frame: pl.DataFrame, fingerprint: str) -> bytes:
@@ -58,7 +59,7 @@ class ShardStore:
     def __init__(self, location: str | Path | Folder, fingerprint: str) -> None:
         self.folder = open_folder(location) if isinstance(location, (str, Path)) else location
         self.fingerprint = fingerprint
-        self._prefix = f"{fingerprint[:16]}-"
+        self._prefix = f"{fingerprint[:MARK_LETTERS]}-"
 
     def prepare(self) -> None:
         """Find out now, not after hours of scoring, that shards cannot be written. OSError."""
@@ -71,6 +72,11 @@ class ShardStore:
     def names(self) -> set[str]:
         """Files of this fingerprint."""
         return {name for name in self.folder.names(self._prefix) if name.endswith(SUFFIX)}
+
+    def marks(self) -> set[str]:
+        """The first `MARK_LETTERS` of every fingerprint whose files lie in this folder."""
+        names = (name for name in self.folder.names("") if name.endswith(SUFFIX))
+        return {name[:MARK_LETTERS] for name in names}
 
     def name(self, shard_id: str, content: bytes) -> str:
         """The name of the file with this content."""

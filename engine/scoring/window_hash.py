@@ -32,13 +32,19 @@ ORDER = np.uint64(0xD6E8FEB86659FD93)
 
 
 def window_hashes(
-    prices: PriceArray, rows: np.ndarray, lookback: int, futures: np.ndarray, future_of: np.ndarray
+    prices: PriceArray,
+    rows: np.ndarray,
+    lookback: int,
+    futures: np.ndarray,
+    future_of: np.ndarray,
+    where: np.ndarray | None = None,
 ) -> pl.Series:
-    """String [n]: the hash of each window.
+    """String [n]: the hash of each window; with `where`, bool [m], n of them true, [m] with null
+    where it is false.
 
     Args:
         prices: the bars.
-        rows: int64 [n], last row of each window, in any order; each window lies in one ticker.
+        rows: int [n], last row of each window, in any order; each window lies in one ticker.
         lookback: bars a window holds.
         futures: datetime64 [asofs, steps], the timestamps of each asof's forecast.
         future_of: int [n], which asof each window belongs to.
@@ -46,21 +52,23 @@ def window_hashes(
     ends = np.array([_digest(stamps) for stamps in futures], dtype=np.uint64)
     names = np.empty((len(rows), HASH_BYTES), dtype=np.uint8)
     kept = _rows_in_windows(rows, lookback, len(prices.dates))
-    order = np.argsort(rows, kind="stable")
-    at = np.searchsorted(kept, rows[order])
+    order = np.argsort(rows, kind="stable").astype(np.int32)
+    in_order = rows[order]
     for start, stop in _blocks(len(kept)):
-        first, last = np.searchsorted(at, [start, stop])
+        first = np.searchsorted(in_order, kept[start])
+        last = np.searchsorted(in_order, kept[stop - 1], side="right")
         if first == last:
             continue
         begin = max(0, start - lookback + 1)
         which = order[first:last]
+        at = np.searchsorted(kept[begin:stop], in_order[first:last])
         lanes = [
-            _mix(spans[at[first:last] - begin] * ORDER + ends[future_of[which]])
+            _mix(spans[at] * ORDER + ends[future_of[which]])
             for spans in (_windows(prices, kept[begin:stop], lookback, lane) for lane in LANES)
         ]
         names[which, :8] = lanes[0][:, None].view(np.uint8)
         names[which, 8] = lanes[1].astype(np.uint8)
-    return _text(names)
+    return _text(names, where)
 
 
 def _digest(stamps: np.ndarray) -> int:
@@ -69,12 +77,14 @@ def _digest(stamps: np.ndarray) -> int:
 
 
 def _rows_in_windows(rows: np.ndarray, lookback: int, n_rows: int) -> np.ndarray:
-    """int64: the rows that any window holds, in order."""
+    """int32: the rows that any window holds, in order."""
     change = np.zeros(n_rows + 1, dtype=np.int32)
     ends = np.unique(rows)
     change[ends + 1] -= 1
     change[ends - lookback + 1] += 1
-    return np.flatnonzero(np.cumsum(change[:-1], dtype=np.int32))
+    del ends
+    np.cumsum(change, out=change)
+    return np.flatnonzero(change[:-1]).astype(np.int32)
 
 
 def _blocks(n: int) -> Iterator[tuple[int, int]]:
@@ -134,13 +144,20 @@ def _mix(words: np.ndarray) -> np.ndarray:
     return words ^ (words >> np.uint64(31))
 
 
-def _text(names: np.ndarray) -> pl.Series:
+def _text(names: np.ndarray, where: np.ndarray | None) -> pl.Series:
+    """Names as letters, a million at a time."""
     letters = HASH_BYTES * 4 // 3
-    parts = []
-    for start in range(0, len(names), 1 << 20):
-        part = names[start : start + (1 << 20)]
-        text = base64.urlsafe_b64encode(part.tobytes())
-        offsets = np.arange(len(part) + 1, dtype=np.int64) * letters
-        buffers = pa.py_buffer(offsets), pa.py_buffer(text)
-        parts.append(pa.LargeStringArray.from_buffers(len(part), *buffers))
-    return pl.Series(pl.from_arrow(pa.chunked_array(parts, type=pa.large_string())))
+    present = np.ones(len(names), dtype=bool) if where is None else where
+    done, parts = 0, [pl.Series(dtype=pl.String)]
+    for start in range(0, len(present), 1 << 20):
+        here = present[start : start + (1 << 20)]
+        offsets = np.zeros(len(here) + 1, dtype=np.int64)
+        np.cumsum(here, out=offsets[1:])
+        text = base64.urlsafe_b64encode(names[done : done + offsets[-1]].tobytes())
+        done += offsets[-1]
+        nulls = pa.py_buffer(np.packbits(here, bitorder="little"))
+        buffers = pa.py_buffer(offsets * letters), pa.py_buffer(text), nulls
+        parts.append(
+            pl.Series(pl.from_arrow(pa.LargeStringArray.from_buffers(len(here), *buffers)))
+        )
+    return pl.concat(parts)

@@ -163,6 +163,11 @@ def compute_signals(
 
 
 def _strategy(settings: Settings) -> Strategy:
+    if settings.strategy.grid:
+        raise UsageError(
+            "strategy.grid: signals follow one point of it; give its values as parameters of the "
+            "strategy (the backtest's report shows which was chosen for each fold)"
+        )
     try:
         check_factors(settings.features)
         return load_strategy(settings.strategy.name, settings.strategy.parameters)

@@ -7,13 +7,15 @@ import json
 import os
 import subprocess
 import sys
+import time
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from kronos.bench.setup import Clock, build, hardware, measured, rates, windows
+from kronos.bench.setup import SIZES, Clock, build, hardware, measured, rates, windows
 from kronos.kernels import choose_kernel
 from kronos.predictor import KronosPredictor
 
@@ -24,26 +26,55 @@ PLAIN_ROWS = 12
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """All rows of the table, runs alternated, medians over ``args.repeats``."""
+    """All rows of the table, runs alternated, medians over ``args.repeats``.
+
+    Rows that ``args.json`` holds from the same machine and kernel are kept, not measured again.
+    """
     kernel = args.kernel or choose_kernel()
-    result: dict[str, Any] = {
-        "hardware": hardware(),
+    machine = hardware()
+    result = earlier(args.json, machine, kernel, args.context) or {
+        "hardware": machine,
         "kernel": kernel,
         "context": args.context,
-        "repeats": args.repeats,
-        "rates": rates(kernel),
+        "rates": {},
         "rows": [],
     }
+    ceilings = rates(kernel)
+    result["rates"] = {key: max(now, result["rates"].get(key, 0)) for key, now in ceilings.items()}
+    done = {(row["size"], row["batch"], row["steps"]) for row in result["rows"]}
+    asked = {(s, b, n) for s in args.sizes for b in args.batches for n in args.steps}
     for size in args.sizes:
+        if not any(key[0] == size for key in asked - done):
+            continue
         exact = build(size, profile="exact", device="cpu")
         fast = build(size, profile="fast", kernel=kernel, device="cpu")
         for batch in args.batches:
             for steps in args.steps:
+                if (size, batch, steps) in done:
+                    continue
                 row = measure(size, exact, fast, batch, steps, args)
                 result["rows"].append(row)
                 print(line(row), file=sys.stderr, flush=True)
-    result["hardware"]["load_at_end"] = os.getloadavg()[0]
+                if args.json:
+                    args.json.write_text(to_json(result), encoding="utf-8")
+    order = list(SIZES)
+    result["rows"].sort(key=lambda row: (order.index(row["size"]), row["batch"], row["steps"]))
     return result
+
+
+def earlier(
+    path: Path | None, machine: dict[str, Any], kernel: str, context: int
+) -> dict[str, Any] | None:
+    """What an interrupted call left, if this one may go on with it."""
+    if path is None or not path.is_file():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    same = ("processor", "threads", "torch")
+    if (found["kernel"], found["context"]) != (kernel, context) or any(
+        found["hardware"][key] != machine[key] for key in same
+    ):
+        raise SystemExit(f"{path}: measured on another machine or with another kernel; remove it")
+    return found
 
 
 def measure(
@@ -61,10 +92,13 @@ def measure(
     def forecast(name: str, predictor: KronosPredictor) -> None:
         tokens[name] = predictor.forecast(*data, seeds=range(batch)).mean
 
+    started = time.perf_counter()
     for _ in range(args.repeats):
         clocks["plain"].append(plain_clock(exact, batch, steps, args.context))
         clocks["exact"].append(measured(lambda: forecast("exact", exact)))
         clocks["fast"].append(measured(lambda: forecast("fast", fast)))
+        if time.perf_counter() - started > args.row_seconds:
+            break
     wall = {name: median(c.wall for c in each) for name, each in clocks.items()}
     cpu = {name: median(c.cpu for c in each) for name, each in clocks.items()}
     same = np.isclose(tokens["exact"], tokens["fast"], rtol=1e-4).all(axis=(1, 2))
@@ -77,6 +111,8 @@ def measure(
         "batch": batch,
         "steps": steps,
         "threads": torch.get_num_threads(),
+        "runs": len(clocks["fast"]),
+        "load": os.getloadavg()[0],
         "wall_s": wall,
         "cpu_s": cpu,
         "ratio": {

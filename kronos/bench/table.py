@@ -14,17 +14,17 @@ def markdown(result: dict[str, Any]) -> str:
         "## Kronos inference",
         "",
         f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s), torch "
-        f"{machine['torch']}, kernel `{result['kernel']}`; load {machine['load_at_start']:.1f} at "
-        f"the start and {machine['load_at_end']:.1f} at the end. Context {result['context']}, "
-        f"random weights, top-p 0.9, one path a window, median of {result['repeats']} alternated "
-        "runs.",
+        f"{machine['torch']}, kernel `{result['kernel']}`. Context {result['context']}, "
+        f"random weights, top-p 0.9, one path a window, median of so many alternated runs as the "
+        "last column but one says; the last is the machine's load when the row was done.",
         "",
         f"Measured ceilings: linear {rates['linear_flops'] / 1e9:.0f} GFLOP/s (stock "
         f"{rates['stock_flops'] / 1e9:.0f}), reading memory {rates['read_bytes'] / 1e9:.0f} GB/s.",
         "",
         "| size | windows × steps | plain s (estimated) | exact s | fast s | exact × | fast × "
-        "| exact × CPU | fast × CPU | bars/s | of linear | of memory | peak MB exact, fast |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+        "| exact × CPU | fast × CPU | bars/s | of linear | of memory | peak MB exact, fast "
+        "| runs | load |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
     for row in result["rows"]:
         wall, ratio, peak = row["wall_s"], row["ratio"], row["peak_bytes"]
@@ -35,11 +35,8 @@ def markdown(result: dict[str, Any]) -> str:
             f"| {row['bars_per_s']:.0f} "
             f"| {row['work_flops'] / wall['fast'] / rates['linear_flops']:.0%} "
             f"| {row['cache_bytes_read'] / wall['fast'] / rates['read_bytes']:.0%} "
-            + (
-                "| – |"
-                if peak is None
-                else f"| {peak['exact'] / 1e6:.0f}, {peak['fast'] / 1e6:.0f} |"
-            )
+            + ("| –" if peak is None else f"| {peak['exact'] / 1e6:.0f}, {peak['fast'] / 1e6:.0f}")
+            + f" | {row['runs']} | {row['load']:.1f} |"
         )
     lines += [
         "",

@@ -72,17 +72,9 @@ static void finish_qkv(
     const long parts = block->width / PAIR, of_kind = block->heads * parts;
     const long kind = panel / of_kind + (block->out ? 0 : 1); /* 0 query, 1 key, 2 value */
     const long head = panel % of_kind / parts, part = panel % parts;
-    const vf left_bias = load(block->qkv_bias + panel * PAIR);
-    const vf right_bias = load(block->qkv_bias + panel * PAIR + LANES);
+    const float *bias = block->qkv_bias + panel * PAIR;
     for (int r = 0; r < rows; r++, tile += PAIR) {
-        vf left = load(tile) + left_bias, right = load(tile + LANES) + right_bias;
         const long token = first + r, position = task->start + token % task->length;
-        if (kind < 2 && block->rotation) {
-            const float *turn = block->rotation + (position * parts + part) * PAIR;
-            const vf cosine = load(turn), sine = load(turn + LANES), kept = left;
-            left = left * cosine - right * sine;
-            right = kept * sine + right * cosine;
-        }
         float *to;
         if (kind == 0)
             to = task->mixed + token * task->widest + head * block->width;
@@ -90,8 +82,21 @@ static void finish_qkv(
             to = (kind == 1 ? block->keys : block->values) +
                  task->cache_rows[token / task->length] * block->row_stride +
                  head * block->head_stride + position * block->width;
-        store(to + part * PAIR, left);
-        store(to + part * PAIR + LANES, right);
+        to += part * PAIR;
+        const float *turn = kind < 2 && block->rotation
+                                ? block->rotation + (position * parts + part) * PAIR
+                                : NULL;
+        for (int i = 0; i < LANES; i += WIDE) {
+            vf left = load(tile + i) + load(bias + i);
+            vf right = load(tile + LANES + i) + load(bias + LANES + i);
+            if (turn) {
+                const vf cosine = load(turn + i), sine = load(turn + LANES + i), kept = left;
+                left = left * cosine - right * sine;
+                right = kept * sine + right * cosine;
+            }
+            store(to + i, left);
+            store(to + LANES + i, right);
+        }
     }
 }
 
@@ -100,21 +105,22 @@ static void finish_up(
     float *gated) {
     (void)task, (void)block, (void)first;
     float *to = gated + panel * rows * LANES;
-    for (int r = 0; r < rows; r++, tile += PAIR) {
-        vf x = load(tile);
-        store(to + r * LANES, x / (1 + exponential(-x)) * load(tile + LANES));
-    }
+    for (int r = 0; r < rows; r++, tile += PAIR)
+        for (int i = 0; i < LANES; i += WIDE) {
+            vf x = load(tile + i);
+            store(to + r * LANES + i, x / (1 + exponential(-x)) * load(tile + LANES + i));
+        }
 }
 
 static void add(const Task *task, const float *bias, long panel, long first, int rows,
                 const float *tile) {
     float *to = task->x + first * task->inner + panel * PAIR;
-    for (int half = 0; half < PAIR; half += LANES) {
-        if (panel * PAIR + half >= task->inner) continue;
-        vf shift = bias ? load(bias + panel * PAIR + half) : (vf){0};
+    for (int i = 0; i < PAIR; i += WIDE) {
+        if (panel * PAIR + i >= task->inner) continue;
+        vf shift = bias ? load(bias + panel * PAIR + i) : (vf){0};
         for (int r = 0; r < rows; r++) {
-            float *at = to + r * task->inner + half;
-            store(at, load(at) + (load(tile + r * PAIR + half) + shift));
+            float *at = to + r * task->inner + i;
+            store(at, load(at) + (load(tile + r * PAIR + i) + shift));
         }
     }
 }
@@ -261,10 +267,8 @@ static void finish_linear(
     (void)gated;
     const float *bias = block->out_bias + panel * PAIR;
     float *to = task->x + first * task->inner + panel * PAIR;
-    for (int r = 0; r < rows; r++, to += task->inner, tile += PAIR) {
-        store(to, load(tile) + load(bias));
-        store(to + LANES, load(tile + LANES) + load(bias + LANES));
-    }
+    for (int r = 0; r < rows; r++, to += task->inner, tile += PAIR)
+        for (int i = 0; i < PAIR; i += WIDE) store(to + i, load(tile + i) + load(bias + i));
 }
 
 /* out [rows, outer] = x [rows, inner] times the panels of `weight`, plus bias. Returns as above. */

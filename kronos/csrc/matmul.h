@@ -9,11 +9,11 @@
 
 #include "vectors.h"
 
-/* Two vectors a row stay in registers. */
-#ifdef __AVX512F__
+/* The sums of a group stay in registers. */
+#if defined(__AVX512F__) || defined(__aarch64__)
 #define GROUP 12
 #else
-#define GROUP 3
+#define GROUP 6
 #endif
 /* Rows that run together: they and one panel stay in the second-level cache. */
 #define BLOCK 96
@@ -42,17 +42,22 @@ static void pack(
             const float *row = x + (first + r) * stride;
             float scale = 1;
             if (eps >= 0) {
-                vf squares = {0};
-                for (long i = 0; i < inner; i += LANES) squares += load(row + i) * load(row + i);
+                vf squares[PARTS] = {{0}};
+                for (long i = 0; i < inner; i += LANES)
+                    for (int p = 0; p < PARTS; p++) {
+                        vf x = load(row + i + p * WIDE);
+                        squares[p] += x * x;
+                    }
                 scale = 1 / sqrtf(sum(squares) / (float)inner + eps);
             }
             float *to = packed + first * inner + r * LANES;
             for (long i = 0; i < inner; i += LANES, to += rows * LANES)
-                store(to, load(row + i) * scale);
+                for (int p = 0; p < LANES; p += WIDE) store(to + p, load(row + i + p) * scale);
         }
     }
 }
 
+/* `rows` rows times two vectors of columns. */
 INLINE void multiply_rows(
     const float *a, const float *b, long inner, float *tile, const float *next, int lines,
     const int rows) {
@@ -64,7 +69,7 @@ INLINE void multiply_rows(
         for (int line = 0; line < lines; line++, next += LANES) __builtin_prefetch(next, 0, 2);
         #pragma GCC unroll 4
         for (int k = 0; k < LANES; k++) {
-            vf left = load(b + k * PAIR), right = load(b + k * PAIR + LANES);
+            vf left = load(b + k * PAIR), right = load(b + k * PAIR + WIDE);
             #pragma GCC unroll 12
             for (int r = 0; r < rows; r++) {
                 sums[r][0] += a[r * LANES + k] * left;
@@ -75,7 +80,7 @@ INLINE void multiply_rows(
     #pragma GCC unroll 12
     for (int r = 0; r < rows; r++) {
         store(tile + r * PAIR, sums[r][0]);
-        store(tile + r * PAIR + LANES, sums[r][1]);
+        store(tile + r * PAIR + WIDE, sums[r][1]);
     }
 }
 
@@ -84,14 +89,16 @@ INLINE void multiply_rows(
 static void multiply(
     const float *a, const float *b, long inner, int rows, float *tile, const float *next,
     int lines) {
-    #define CASE(n) case n: multiply_rows(a, b, inner, tile, next, lines, n); break;
-    switch (rows) {
-        CASE(1) CASE(2) CASE(3)
-    #if GROUP == 12
-        CASE(4) CASE(5) CASE(6) CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
-    #endif
+    for (int c = 0; c < PAIR; c += 2 * WIDE, b += 2 * WIDE, tile += 2 * WIDE, lines = 0) {
+        #define CASE(n) case n: multiply_rows(a, b, inner, tile, next, lines, n); break;
+        switch (rows) {
+            CASE(1) CASE(2) CASE(3) CASE(4) CASE(5) CASE(6)
+        #if GROUP == 12
+            CASE(7) CASE(8) CASE(9) CASE(10) CASE(11) CASE(12)
+        #endif
+        }
+        #undef CASE
     }
-    #undef CASE
 }
 
 #endif

@@ -1,4 +1,7 @@
-/* Sixteen floats at a time, in the vector extension of gcc and clang. */
+/* Vectors of floats, in the vector extension of gcc and clang.
+
+   Layouts and the order of sums are those of LANES = 16 floats everywhere. A processor whose
+   registers are narrower holds them in two or four vectors: the bits stay the same. */
 
 #ifndef KRONOS_VECTORS_H
 #define KRONOS_VECTORS_H
@@ -9,11 +12,22 @@
 
 #define LANES 16
 #define PAIR (2 * LANES)
+#ifndef WIDE
+#if defined(__AVX512F__)
+#define WIDE 16
+#elif defined(__AVX__)
+#define WIDE 8
+#else
+#define WIDE 4
+#endif
+#endif
+#define PARTS (LANES / WIDE) /* vectors that hold LANES */
+#define COLUMNS (PAIR / WIDE) /* vectors that hold PAIR */
 #define INLINE static inline __attribute__((always_inline))
 
-typedef float vf __attribute__((vector_size(4 * LANES)));
-typedef float vf_any __attribute__((vector_size(4 * LANES), aligned(4), may_alias));
-typedef int32_t vi __attribute__((vector_size(4 * LANES)));
+typedef float vf __attribute__((vector_size(4 * WIDE)));
+typedef float vf_any __attribute__((vector_size(4 * WIDE), aligned(4), may_alias));
+typedef int32_t vi __attribute__((vector_size(4 * WIDE)));
 
 INLINE vf load(const float *p) { return *(const vf_any *)p; }
 
@@ -24,11 +38,27 @@ INLINE vf splat(float x) { return x - (vf){0}; }
 /* where mask ? yes : no, for masks of comparisons */
 INLINE vf pick(vi mask, vf yes, vf no) { return (vf)(((vi)yes & mask) | ((vi)no & ~mask)); }
 
-/* Halves are added until one is left: one fixed order. */
-INLINE float sum(vf x) {
-    x += __builtin_shuffle(x, (vi){8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15});
-    x += __builtin_shuffle(x, (vi){4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7});
-    x += __builtin_shuffle(x, (vi){2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3});
+#ifdef __clang__
+#define TAKE(x, ...) __builtin_shufflevector(x, x, __VA_ARGS__)
+#else
+#define TAKE(x, ...) __builtin_shuffle(x, (vi){__VA_ARGS__})
+#endif
+
+/* Of LANES floats: halves are added until one is left, one fixed order. */
+INLINE float sum(const vf *parts) {
+#if WIDE == 16
+    vf x = parts[0];
+    x += TAKE(x, 8, 9, 10, 11, 12, 13, 14, 15, 8, 9, 10, 11, 12, 13, 14, 15);
+    x += TAKE(x, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7, 4, 5, 6, 7);
+    x += TAKE(x, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3, 2, 3);
+#elif WIDE == 8
+    vf x = parts[0] + parts[1];
+    x += TAKE(x, 4, 5, 6, 7, 4, 5, 6, 7);
+    x += TAKE(x, 2, 3, 2, 3, 2, 3, 2, 3);
+#else
+    vf x = (parts[0] + parts[2]) + (parts[1] + parts[3]);
+    x += TAKE(x, 2, 3, 2, 3);
+#endif
     return x[0] + x[1];
 }
 

@@ -172,7 +172,7 @@ def test_forecast_quality_by_hand():
     first = 2 * (0.05 * 0.01 + 0.5 * 0.01 + 0.05 * 0.03) / 3
     second = 2 * (0.05 * 0.03 + 0.5 * 0.02 + 0.95 * 0.01) / 3
     third = 2 * (0.95 * 0.01 + 0.5 * 0.02 + 0.05 * 0.03) / 3
-    assert found["crps_three_quantiles"] == pytest.approx((first + second + third) / 3)
+    assert found["pinball_loss"] == pytest.approx((first + second + third) / 3)
 
 
 def test_three_quantile_crps_is_lowest_for_the_true_distribution():
@@ -190,7 +190,7 @@ def test_three_quantile_crps_is_lowest_for_the_true_distribution():
             mature=pl.lit(True),
         )
         found = forecast_quality(panel)["5"]
-        scores[width] = found["crps_three_quantiles"]
+        scores[width] = found["pinball_loss"]
         if width == 1.0:
             assert found["coverage_90"] == pytest.approx(0.9, abs=0.015)
     assert min(scores, key=scores.__getitem__) == 1.0

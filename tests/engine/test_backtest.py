@@ -151,7 +151,7 @@ def test_future_rows_as_noise_change_nothing_before_them(backtest, bars, tmp_pat
     _, real, _ = backtest(*argv, name="real")
     _, fake, _ = backtest(*argv, data=path, name="fake")
     known = pl.col("asof") <= cut
-    for table in ("scores", "weights"):
+    for table in ("scores", "weights", "levels"):
         one, two = (pl.read_parquet(f / f"{table}.parquet") for f in (real, fake))
         assert one.filter(known).height > 0
         assert one.filter(known).equals(two.filter(known))
@@ -240,6 +240,24 @@ def test_daily_scores_are_judged_daily_and_traded_at_rebalances(judge_scores, ca
 
     assert metrics["churn"]["rebalance_median"] == pytest.approx(churn(ends))
     assert metrics["churn"]["daily_median"] == pytest.approx(churn(days))
+
+
+def test_sectors_enter_the_neutralised_rank_ic(judge_scores, calendar, tmp_path):
+    path = tmp_path / "sectors.csv"
+    lines = [f"{ticker},{'odd' if n % 2 else 'even'}" for n, ticker in enumerate(TICKERS[:-1])]
+    path.write_text("\n".join(["ticker,sector", *lines]))
+    days = calendar.rebalances(date(2018, 1, 1), date(2018, 6, 30), "monthly")
+    code, folder, _ = judge_scores(random_scores(days), "--data.sectors", str(path))
+    metrics = read(folder, "metrics.json")
+    assert code == 0
+    assert metrics["horizons"]["5"]["neutral_factors"] == ["momentum_12m", "beta_252", "sector"]
+    report = (folder / "report.md").read_text().replace("\\", "")
+    assert "free of momentum_12m, beta_252 and sector" in report
+    assert [n for why, n in metrics["flags"].items() if "without a sector" in why] == [len(days)]
+    path.write_text("ticker,sector\nT00,\n")
+    code, _, said = judge_scores(random_scores(days), "--data.sectors", str(path))
+    assert code == 2
+    assert "row 1 (ticker T00): sector is empty" in " ".join(said.split())
 
 
 def test_every_row_of_a_scores_file_is_accounted_for(judge_scores, calendar):

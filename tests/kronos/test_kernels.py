@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,8 +83,41 @@ def test_without_a_compiler_the_kernel_is_absent(
         kernels.native_fault.cache_clear()
 
 
+@torch.inference_mode()
+def forward_bits() -> str:
+    """A hash over a prefill and a step of the compiled kernel, of a seeded model and input."""
+    model, (s1, s2, stamp) = kernels.probe_model(208, 4, 13, 35)
+    decoder = NativeDecoder(model, max_context=35)
+    cache = decoder.new_cache(13, 35)
+    decoder.prefill(s1[:, :34], s2[:, :34], stamp[:, :34], CacheSlice(cache, 0, 13))
+    hidden = decoder.step(s1[:, 34], s2[:, 34], stamp[:, 34], cache, 34)
+    logits = decoder.s2_logits(hidden, s1[:, 34], cache, 35)
+    return hashlib.sha256(torch.cat((hidden, logits), dim=1).numpy().tobytes()).hexdigest()
+
+
 @pytest.mark.skipif(kernels.native_fault() is not None, reason="no compiled kernel here")
 class TestNative:
+    @pytest.mark.parametrize("wide", [4, 8])
+    def test_narrower_registers_give_the_same_bits(
+        self, wide: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """What another processor computes: the library built for vectors of `wide` floats."""
+        here = forward_bits()
+        compiler = tmp_path / "cc"
+        compiler.write_text(f'#!/bin/sh\nexec cc "$@" -DWIDE={wide}\n')
+        compiler.chmod(0o755)
+        environment = os.environ | {"CC": str(compiler), "XDG_CACHE_HOME": str(tmp_path / "other")}
+        code = "import test_kernels; print(test_kernels.forward_bits())"
+        folders = [str(Path(__file__).parent), *sys.path]
+        said = subprocess.run(
+            [sys.executable, "-c", code],
+            env=environment | {"PYTHONPATH": os.pathsep.join(folders)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.stdout.strip() == here, said.stderr
+
     @pytest.mark.parametrize(("d_model", "heads"), [(64, 2), (208, 4), (96, 6)])
     @torch.inference_mode()
     def test_bits_depend_on_the_row_alone(self, d_model: int, heads: int) -> None:

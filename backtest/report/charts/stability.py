@@ -66,7 +66,7 @@ def cost_curve(data: ReportData) -> Chart | None:
         xaxis=axis(title={"text": "Round-trip cost, basis points"}, range=[0, end]),
         yaxis=axis(tickformat=".2~%"),
         shapes=[_vertical(configured)],
-        margin={"l": 48, "r": 10, "t": 34, "b": 46},
+        margin={"l": 48, "r": 10, "t": 34, "b": 56},
     )
     note = f"Diamonds: break-even. Dotted: the configured {configured:g} bps."
     return Chart({"data": traces, "layout": figure_layout}, 300, note)
@@ -93,7 +93,7 @@ def capacity(data: ReportData) -> Chart | None:
     figure_layout = layout(
         xaxis=axis(type="log", title={"text": "Capital, in the currency of the prices"}),
         yaxis=axis(tickformat=".2~%"),
-        margin={"l": 48, "r": 10, "t": 34, "b": 46},
+        margin={"l": 48, "r": 10, "t": 34, "b": 56},
     )
     return Chart({"data": traces, "layout": figure_layout}, 290)
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import polars as pl
 
-__all__ = ["ACTIONS", "MEMBERS", "BatchSource", "Source", "SourceData", "within"]
+__all__ = ["ACTIONS", "MEMBERS", "SECTORS", "BatchSource", "Source", "SourceData", "within"]
 
 ACTIONS = pl.Schema(
     {
@@ -26,6 +26,9 @@ new shares; `value` is new shares per old share (kind "split") or money per shar
 
 MEMBERS = pl.Schema({"ticker": pl.String, "from": pl.Date, "to": pl.Date})
 """When a ticker belongs to the universe: `from` to `to`, both inclusive; null `to`: still."""
+
+SECTORS = pl.Schema({"ticker": pl.String, "sector": pl.String, "from": pl.Date, "to": pl.Date})
+"""What a ticker belongs to, and when: both ends inclusive, null for always and still."""
 
 
 @dataclass(frozen=True)

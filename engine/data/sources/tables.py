@@ -1,4 +1,4 @@
-"""Files of corporate actions and of universe membership."""
+"""Files of corporate actions, of universe membership, and of sectors."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Literal
 
 import polars as pl
 
-from engine.data.sources.base import ACTIONS, MEMBERS
+from engine.data.sources.base import ACTIONS, MEMBERS, SECTORS
 from engine.errors import UsageError
 
-__all__ = ["read_actions", "read_members"]
+__all__ = ["read_actions", "read_members", "read_sectors"]
 
 
 def read_actions(path: Path, kind: Literal["parquet", "csv"]) -> pl.DataFrame:
@@ -41,6 +41,46 @@ def read_members(path: Path, kind: Literal["parquet", "csv"]) -> pl.DataFrame:
         pl.when(~unreadable).then(_day("from", rows)).alias("from"),
         _day("to", rows),
     ).cast(MEMBERS)
+
+
+def read_sectors(path: Path) -> pl.DataFrame:
+    """The columns of `SECTORS` from ticker, sector and optionally from and to, sorted.
+
+    Parquet or CSV by the name's ending. Raises UsageError naming the file, and the row, where it
+    cannot be read, a ticker or sector is empty, a day is none, a span ends before it begins, or two
+    spans of one ticker overlap.
+    """
+    kind = "parquet" if path.suffix.lower() in (".parquet", ".pq") else "csv"
+    rows = _read(path, kind, ("ticker", "sector"))
+    absent = [name for name in ("from", "to") if name not in rows.columns]
+    rows = rows.with_columns(pl.lit(None, dtype=pl.String).alias(name) for name in absent)
+    texts = [pl.col(n).cast(pl.String).str.strip_chars().replace("", None) for n in SECTORS]
+    text = rows.select(texts)
+    found = text.select(
+        pl.int_range(1, pl.len() + 1).alias("row"),
+        "ticker",
+        "sector",
+        **{name: rows.select(_day(name, rows)).to_series() for name in ("from", "to")},
+    )
+    for name in ("ticker", "sector"):
+        _refuse(path, found.filter(pl.col(name).is_null()), f"{name} is empty")
+    for name in ("from", "to"):
+        unread = text[name].is_not_null() & found[name].is_null()
+        _refuse(path, found.filter(unread), f"`{name}` is no date (YYYY-MM-DD)")
+    _refuse(path, found.filter(pl.col("from") > pl.col("to")), "`from` is after `to`")
+    found = found.sort("ticker", "from", nulls_last=False)
+    before = pl.col("to").shift(1).over("ticker")
+    again = pl.col("ticker") == pl.col("ticker").shift(1)
+    open_end = again & (before.is_null() | pl.col("from").is_null() | (pl.col("from") <= before))
+    _refuse(path, found.filter(open_end.fill_null(value=False)), "overlaps the ticker's other span")
+    return found.select(SECTORS.names()).cast(SECTORS)
+
+
+def _refuse(path: Path, rows: pl.DataFrame, why: str) -> None:
+    """Raise for the first of `rows`, if there is one."""
+    if rows.height:
+        row, ticker = rows.row(0)[:2]
+        raise UsageError(f"{path}: row {row} (ticker {ticker or 'empty'}): {why}")
 
 
 def _read(path: Path, kind: str, columns: tuple[str, ...]) -> pl.DataFrame:

@@ -120,6 +120,53 @@ def portfolio_metrics(first, last):
     }  # fmt: skip
 
 
+def attribution_frame(rng, returns):
+    n = returns.height
+    return returns.select(
+        "date", "turnover",
+        long=pl.Series(rng.normal(0.0002, 0.004, n)), short=pl.Series(rng.normal(0, 0.004, n)),
+        cost=pl.Series(rng.uniform(0, 0.0001, n)), long_exposure=pl.lit(0.5),
+        short_exposure=pl.Series(rng.uniform(0.45, 0.55, n)),
+        beta=pl.Series([None] * 62 + list(rng.normal(0.1, 0.1, n - 62)), dtype=pl.Float64),
+    )  # fmt: skip
+
+
+def strategy_metrics():
+    """What a run with a grid and entry strategies adds."""
+    name = {"profit": 0.12, "cost": 0.01, "sessions": 210, "net": 0.11}
+    figures = {"n_orders": 960, "n_filled": 512, "fill_net_bps": -3.2, "return_annual_net": -0.021,
+               "sharpe_net": -0.42, "deflated_sharpe": 0.002, "max_drawdown": -0.09}  # fmt: skip
+    return {
+        "attribution": {
+            "legs": [{"leg": "long", "profit": 0.61, "cost": 0.05, "borrow": 0.0},
+                     {"leg": "short", "profit": -0.12, "cost": 0.04, "borrow": 0.02}],
+            "costs": [{"kind": "spread", "cost": 0.06}, {"kind": "impact", "cost": 0.03},
+                      {"kind": "borrow", "cost": 0.02}],
+            "regimes": [{"kind": "trend", "regime": "bull", "profit": 0.4, "cost": 0.05,
+                         "n_sessions": 1400}],
+            "names": {"n": 30, "best": [{"ticker": HOSTILE, **name}],
+                      "worst": [{"ticker": "T003", **name, "net": -0.07}]},
+            "holding": {"n_positions": 310, "n_open": 20, "sessions_median": 42.0,
+                        "sessions_mean": 55.1},
+            "exposure": {"long_mean": 0.5, "short_mean": 0.5, "net_min": -0.05, "net_max": 0.06},
+            "beta": {"sessions": 63, "mean": 0.11, "min": -0.2, "max": 0.4}},
+        "selection": {
+            "n_points": 12, "overfitting_probability": 0.41,
+            "choices": [
+                {"fold": "2010-01-31", "chosen": "quantile 0.1", "sharpe": None, "n_sessions": 0},
+                {"fold": "2011-01-31", "chosen": "quantile 0.2", "sharpe": 0.9, "n_sessions": 260}],
+            "in_sample_best": {"chosen": "quantile 0.2", "sharpe_net": 0.88}},
+        "entry": {
+            "simple": {"out_of_sample": figures},
+            "maxdiff": {
+                "out_of_sample": figures,
+                "in_sample": {"return_annual_net": 0.1717, "sharpe_net": 2.9},
+                "n_offsets_searched": 25,
+                "offsets": [{"fold": "2011-02-01", "entry_offset": 0.005, "target_offset": -0.01,
+                             "n_orders": 96}]}},
+    }  # fmt: skip
+
+
 def regime_rows(rng):
     rows = []
     for kind, names in (("volatility", ("low", "mid", "high")), ("trend", ("bull", "bear"))):
@@ -213,6 +260,7 @@ def full_data() -> ReportData:
                             "10": {"n_dates": 95, "rank_ic_mean": 0.001, "ci95": None}}},
         "drops": {"window shorter than the lookback": 412, "quarantined: high below low": 3,
                   "label not mature": 96, "no such reason": 0},
+        **strategy_metrics(),
     }  # fmt: skip
     quarantine = pl.DataFrame(
         {"ticker": ["T001", HOSTILE], "date": [date(2012, 3, 5), None],
@@ -222,7 +270,8 @@ def full_data() -> ReportData:
     merged = {name: pl.concat([inside[name], outside[name]]) for name in outside}
     return ReportData(
         metrics=metrics, gates=gates_dict(horizons["20"]), manifest=MANIFEST, config=CONFIG,
-        weights=weights, quarantine=quarantine, **merged,
+        weights=weights, quarantine=quarantine,
+        attribution=attribution_frame(rng, outside["returns"]), **merged,
     )  # fmt: skip
 
 

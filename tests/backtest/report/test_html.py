@@ -138,7 +138,7 @@ def test_page_without_dates_outside_training_says_so(samples, replaced):
     frames = {
         name: getattr(full, name).filter(getattr(full, name)["in_training"])
         for name in ("ic", "returns", "churn", "net_excess", "quantiles")
-    }
+    } | {"attribution": full.attribution.clear()}
     page = Page(render_html(replaced(full, metrics=metrics, **frames)))
     assert "lie in the model's training period" in page.text
     assert {i for i in page.ids if i.startswith("chart-")} == {

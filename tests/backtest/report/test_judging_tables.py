@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 
 import pytest
+from matplotlib.image import imread
 
 from backtest.report import judging_tables as tables
 from backtest.report.charts import build_charts
 from backtest.report.data import ReportData
+from backtest.report.figures import render_figures
 from backtest.report.html import render_html
 from backtest.report.markdown import render_markdown
 
@@ -97,7 +100,9 @@ def test_the_page_and_the_text_show_them(data):
     for shown in (page, text):
         assert "Deflated Sharpe, at least 7 trials" in shown
         assert "250 million" in shown
+    pictures = render_figures(build_charts(data))
     for name in ("cost_curve", "capacity", "starts", "decay"):
+        assert imread(io.BytesIO(pictures[name]))[..., :3].std() > 0.02
         assert f'data-chart="{name}"' in page
     assert len(page.encode()) < 6_000_000
 

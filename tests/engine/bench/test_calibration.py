@@ -11,7 +11,7 @@ import pytest
 from engine.bench._worlds import SKILL, World, make_world, scores_of
 from engine.bench.calibration import calibrate, table
 
-SMALL = {"names": 40, "years": 3, "draws": 40}
+SMALL = {"names": 40, "years": 3, "draws": 40, "top_k": 10}
 WORLDS = 6
 
 

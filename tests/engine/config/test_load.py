@@ -54,6 +54,26 @@ def test_sections_of_file_and_flags_are_merged_not_replaced(file):
     assert (sampling.temperature, sampling.top_p, sampling.paths) == (0.5, 0.8, 7)
 
 
+def test_a_strategys_steps_and_grid_are_values_of_their_own(file):
+    config = file(
+        "strategy:\n  name: composed\n  select: {step: tails, quantile: 0.1}\n"
+        "  weigh: equal\n  grid: {gross: [0.5, 1.0]}\n"
+    )
+    loaded = settings(config=config).strategy
+    assert loaded.parameters == {"select": {"step": "tails", "quantile": 0.1}, "weigh": "equal"}
+    assert loaded.grid == {"gross": [0.5, 1.0]}
+    flags = ("--strategy.select", "{step: top_k, k: 2}", "--strategy.grid", "{net: [0, 1]}")
+    loaded = settings(*flags, config=config).strategy
+    assert loaded.parameters["select"] == {"step": "top_k", "k": 2}
+    assert loaded.grid == {"net": [0, 1]}
+
+
+@pytest.mark.parametrize("grid", ["{gross: []}", "{gross: 1}", "3"])
+def test_a_grid_without_values_is_refused(grid):
+    with pytest.raises(UsageError, match=r"strategy\.grid"):
+        settings("--strategy.grid", grid)
+
+
 @pytest.mark.parametrize(
     ("flag", "text", "read", "value"),
     [

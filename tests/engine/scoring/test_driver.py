@@ -51,6 +51,9 @@ class Faulty:
         with open(self.diary) as file:
             return file.read().split().count(what)
 
+    def nested_steps(self, lookback: int) -> int | None:
+        return None
+
     def build(self, threads: int) -> Faulty:
         started = self.note("start")
         if self.fault == "start" or (self.fault == "start twice" and started <= 2):
@@ -88,6 +91,9 @@ class Trouble:
     def identity(self) -> dict[str, Any]:
         return FactorSpec("momentum").identity()
 
+    def nested_steps(self, lookback: int) -> int | None:
+        return None
+
     def build(self, threads: int) -> Trouble:
         if Faulty("", self.diary).note("start") <= 2:
             raise RuntimeError("no such device")
@@ -120,7 +126,9 @@ def ray():
 
 @pytest.fixture(scope="module")
 def score_into(bars, calendar):
-    def run(folder: Path, spec, shards: Path | str | None = None, asofs=ASOFS, **settings):
+    def run(
+        folder: Path, spec, shards: Path | str | None = None, asofs=ASOFS, bars=bars, **settings
+    ):
         scoring = ScoringSettings(
             **{
                 "lookback": 30,
@@ -178,16 +186,47 @@ def test_a_second_run_scores_nothing(score):
     assert again.scores.equals(first.scores)
 
 
-def test_only_the_difference_is_computed(score, tmp_path, clean):
-    spec = FactorSpec("momentum")
-    shards = tmp_path / "growing"
-    assert score(spec, shards, asofs=ASOFS[:3]).counts["windows_computed"] == 9
-    assert score(spec, shards).counts["windows_computed"] == 3
-    fewer = score(spec, shards, horizons=[10])
-    assert fewer.counts["windows_computed"] == 0
-    assert fewer.scores.equals(clean.filter(horizon=10))
-    shorter = score(spec, shards, horizons=[5])  # another generated length: another fingerprint
-    assert shorter.counts["windows_reused"] == 0
+def test_only_the_difference_is_computed(score, bars, tmp_path, clean):
+    def computed(**asked) -> int:
+        scored = score(FactorSpec("momentum"), tmp_path / "growing", **asked)
+        counts, wanted = scored.counts, clean
+        if "horizons" in asked:
+            wanted = clean.filter(pl.col("horizon").is_in(asked["horizons"]))
+        have = scored.scores.select("asof", "ticker").unique()
+        wanted = wanted.join(have, on=["asof", "ticker"], how="semi", maintain_order="left")
+        if asked.get("score") != "path_mean":
+            assert scored.scores.equals(wanted)
+        assert counts["windows_reused"] + counts["windows_computed"] == counts["windows_planned"]
+        return counts["windows_computed"]
+
+    two = bars.filter(pl.col("ticker") != "BBB")
+    assert computed(bars=two, asofs=ASOFS[:3]) == 6
+    assert computed(bars=two) == 2  # a date more
+    assert computed() == 4  # a ticker more
+    assert computed(score="path_mean") == 0
+    assert computed(horizons=[10]) == 0
+    assert computed(horizons=[5]) == 0
+    assert computed(horizons=[3, 7, 10], score="path_mean") == 0
+
+
+def test_a_shorter_forecast_is_read_from_a_longer_one(score, clean, bars, tmp_path):
+    """From the run's own folder and from the cache; what is missing is made as short as asked."""
+    spec, cache = FactorSpec("momentum"), str(tmp_path / "cache")
+    alone = score(spec, tmp_path / "alone", horizons=[5])
+    assert alone.scores.equals(clean.filter(horizon=5))
+    score(spec, tmp_path / "long", asofs=ASOFS[:2], cache=cache)
+    for folder, done in (("long", (6, 6)), ("other", (12, 0))):
+        short = score(spec, tmp_path / folder, horizons=[5], cache=cache)
+        counts = short.counts
+        assert short.scores.equals(alone.scores)
+        assert (short.fingerprint, short.identity["steps"]) == (alone.fingerprint, 5)
+        assert (counts["windows_reused"], counts["windows_computed"]) == done
+        assert counts["windows_from_longer"] == 6
+    longer = score(spec, tmp_path / "other", horizons=[5, 10])
+    assert (longer.counts["windows_from_longer"], longer.counts["windows_reused"]) == (0, 6)
+    other_bars = bars.with_columns(pl.col("close") * 1.001)
+    fresh = score(spec, tmp_path / "long", horizons=[4], bars=other_bars)
+    assert fresh.counts["windows_reused"] == 0
 
 
 def test_a_deleted_or_damaged_shard_is_computed_again(score, tmp_path, clean):
@@ -341,6 +380,9 @@ class Hungry:
 
     def identity(self) -> dict[str, Any]:
         return {"forecaster": "hungry"}
+
+    def nested_steps(self, lookback: int) -> int | None:
+        return 0
 
     def build(self, threads: int) -> Hungry:
         if self.batch_size > 16:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.scoring.statistics import STATISTICS, step_statistics
+from engine.scoring.statistics import LEVELS, STATISTICS, step_statistics
 
 ASOF = np.array(["2020-01-31", "2020-01-31", "2020-02-28"], dtype="datetime64[D]")
 TICKERS = ("A", "B", "A")
@@ -38,6 +38,23 @@ def test_every_number_equals_a_plain_loop():
                 assert row[f"{form}_q05"] == pytest.approx(np.quantile(returns, 0.05), rel=1e-9)
 
 
+@pytest.mark.parametrize("paths", [1, 5])
+def test_levels_are_means_over_paths_in_money(paths):
+    last, values = closes(paths=paths)
+    levels = values[..., None] * np.array([0.99, 1.03, 0.96])
+    levels[2, 0, 3, 1] = np.nan
+    frame = step_statistics(TICKERS, ASOF, last, values, levels)
+    for i, name in enumerate(LEVELS):
+        expected = levels[..., i].mean(axis=1).ravel()
+        found = frame[name].fill_null(float("nan")).to_numpy()
+        np.testing.assert_allclose(found, expected, rtol=1e-12)
+    assert frame["predicted_high"].null_count() == 1
+    closes_only = step_statistics(TICKERS, ASOF, last, values)
+    assert closes_only.columns == frame.columns
+    assert closes_only.schema == frame.schema
+    assert all(closes_only[name].null_count() == closes_only.height for name in LEVELS)
+
+
 def test_one_path_has_a_score_but_no_dispersion():
     last, values = closes(paths=1)
     frame = step_statistics(TICKERS, ASOF, last, values)
@@ -59,11 +76,11 @@ def test_a_window_without_a_finite_forecast_is_left_out():
 @pytest.mark.parametrize("paths", [1, 2, 9, 33])
 def test_bits_do_not_depend_on_companions(paths):
     last, values = closes(paths=paths, steps=20)
-    together = step_statistics(TICKERS, ASOF, last, values)
+    levels = values[..., None] * np.array([0.99, 1.03, 0.96])
+    together = step_statistics(TICKERS, ASOF, last, values, levels)
     for i in range(3):
-        alone = step_statistics(
-            TICKERS[i : i + 1], ASOF[i : i + 1], last[i : i + 1], values[i : i + 1]
-        )
+        one = slice(i, i + 1)
+        alone = step_statistics(TICKERS[one], ASOF[one], last[one], values[one], levels[one])
         assert alone.equals(together[i * 20 : (i + 1) * 20])
 
 

@@ -1,0 +1,96 @@
+"""The runs of a comparison: what is read of their folders, and what makes them differ."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import yaml
+
+from backtest.ic import information_coefficient
+from engine.errors import UsageError
+
+__all__ = ["FinishedRun", "distinct", "load_run", "unlike"]
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What a comparison reads of a run folder.
+
+    Attributes:
+        name: the folder's name.
+        metrics, gates, config, manifest: contents of its files.
+        ic: asof, horizon, rank_ic of the judged dates after the model's training period.
+        returns: date, net, benchmark of the judged dates.
+    """
+
+    name: str
+    metrics: dict[str, Any]
+    gates: dict[str, Any]
+    config: dict[str, Any]
+    manifest: dict[str, Any]
+    ic: pl.DataFrame
+    returns: pl.DataFrame
+
+
+def load_run(folder: Path) -> FinishedRun:
+    """Raises UsageError naming the file that is missing or cannot be read."""
+    try:
+        metrics, gates, manifest = (
+            json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
+            for name in ("metrics", "gates", "manifest")
+        )
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        panel = pl.read_parquet(
+            folder / "panel.parquet",
+            columns=["asof", "ticker", "horizon", "score", "status", "label", "mature",
+                     "in_training"],
+        )  # fmt: skip
+        returns = pl.read_parquet(folder / "returns.parquet")
+    except (OSError, ValueError, pl.exceptions.PolarsError, yaml.YAMLError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{folder} is no finished run of this version: {reason}") from None
+    ic = information_coefficient(
+        panel.filter(~pl.col("in_training")),
+        min_cross_section=config["evaluation"]["min_cross_section"],
+    ).filter(pl.col("status") == "judged")
+    return FinishedRun(
+        name=folder.resolve().name,
+        metrics=metrics,
+        gates=gates,
+        config=config,
+        manifest=manifest,
+        ic=ic.select("asof", "horizon", "rank_ic"),
+        returns=returns.filter(~pl.col("in_training")),
+    )
+
+
+def distinct(runs: list[FinishedRun]) -> list[FinishedRun]:
+    """The runs themselves; raises UsageError where two have one name."""
+    names = [run.name for run in runs]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise UsageError(f"compare: two runs are named {doubled[0]!r}")
+    return runs
+
+
+def unlike(runs: Sequence[FinishedRun]) -> list[str]:
+    """What makes the columns differ besides the score."""
+    checks = {
+        "data": [run.manifest.get("data_hash") for run in runs],
+        "benchmark": [run.config["data"]["benchmark"] for run in runs],
+        "rebalance schedules": [run.config["scoring"]["rebalance"] for run in runs],
+        "costs": [run.config["costs"] for run in runs],
+        "judged dates": [
+            (run.ic["asof"].min(), run.ic["asof"].max(), run.ic["asof"].n_unique()) for run in runs
+        ],
+    }
+    return [
+        f"the runs differ in their {what}"
+        for what, values in checks.items()
+        if any(value != values[0] for value in values)
+    ]
