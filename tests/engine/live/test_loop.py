@@ -64,7 +64,7 @@ def test_a_loop_killed_anywhere_ends_as_one_that_was_not(tmp_path, data):
     calls = []
     whole.desk.before = calls.append
     whole.loop.run(until=SESSION)
-    for number in range(1, len(calls) + 1, 4):
+    for number in range(2, len(calls) + 1, 6):
         folder = tmp_path / str(number)
         folder.mkdir()
         world = World(folder, data)
