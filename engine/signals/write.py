@@ -57,6 +57,7 @@ def signals_content(
 ) -> dict[str, Any]:
     """Content of DATE.json."""
     facts = environment_facts()
+    previous = previous or signals.change_from
     weights = signals.table["target_weight"]
     return {
         "version": 1,

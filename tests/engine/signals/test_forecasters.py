@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -26,7 +29,12 @@ from engine.signals.forecasters import ForecasterError
 from engine.strategy import load_strategy
 
 ASOF = date(2020, 11, 13)
-NANO = {"model__name": "kronos-nano", "scoring__lookback": "32", "scoring__horizons": "5"}
+NANO = {
+    "model__name": "kronos-nano",
+    "model__profile": "exact",
+    "scoring__lookback": "32",
+    "scoring__horizons": "5",
+}
 
 
 @pytest.fixture
@@ -97,6 +105,28 @@ def test_a_killed_process_is_taken_for_want_of_memory(settings, tmp_path):
     assert found.forecaster == "momentum"
 
 
+def test_the_process_ends_with_the_one_that_wants_the_scores(settings, tmp_path):
+    """A killed loop leaves nothing that goes on computing."""
+    task = tmp_path / "task.pickle"
+    task.write_bytes(pickle.dumps(settings(**NANO)))
+    code = (
+        "import pickle, sys, tempfile; from datetime import date; from pathlib import Path\n"
+        "tempfile.tempdir = sys.argv[2]\n"
+        "from engine.signals.compute import compute_signals\n"
+        "compute_signals(pickle.loads(Path(sys.argv[1]).read_bytes()), date(2020, 11, 13))"
+    )
+    asking = subprocess.Popen([sys.executable, "-c", code, str(task), str(tmp_path)])
+    while not workers(tmp_path):
+        assert asking.poll() is None
+        time.sleep(0.02)
+    asking.kill()
+    asking.wait()
+    deadline = time.monotonic() + 60
+    while workers(tmp_path) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not workers(tmp_path)
+
+
 def test_damaged_weights_are_a_reason_too(settings, tmp_path):
     import kronos
 
@@ -106,6 +136,7 @@ def test_damaged_weights_are_a_reason_too(settings, tmp_path):
     found = compute_signals(settings(**NANO | {"model__name": str(tmp_path / "nano")}), ASOF)
     assert found.forecaster == "momentum"
     assert "nano" in found.fallback_reason
+    assert "cannot be loaded" in found.fallback_reason
 
 
 def test_a_model_in_its_process_decides_as_on_ray_and_leaves_its_memory(
