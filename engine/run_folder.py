@@ -93,6 +93,9 @@ class _JsonLines(logging.FileHandler):
     def __init__(self, path: Path) -> None:
         super().__init__(path, encoding="utf-8")
 
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """A full disk is told once, by what failed to be written, not by every line of the log."""
+
     def format(self, record: logging.LogRecord) -> str:
         entry = {
             "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(record.created)),

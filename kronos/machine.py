@@ -6,13 +6,13 @@ import os
 import platform
 from pathlib import Path
 
-import torch
-
 __all__ = ["cache_folder", "processor"]
 
 
 def processor() -> str:
     """The processor model, as far as the machine tells."""
+    import torch  # seconds, that whoever only asks for the folder need not wait
+
     facts: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines():

@@ -44,6 +44,7 @@ __all__ = [
 ]
 
 START, END = date(2015, 1, 2), date(2019, 12, 31)
+LONGEST_WAIT_S = 60.0
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,10 @@ class Diary:
         """How often each shard was computed."""
         return Counter(line.split()[0] for line in _lines(self._shards))
 
+    def nodes(self) -> set[str]:
+        """Nodes that a shard was computed on."""
+        return {line.split()[2] for line in _lines(self._shards)}
+
     def windows_on(self, node: str) -> int:
         """Windows computed on a node."""
         entries = (line.split() for line in _lines(self._shards))
@@ -115,11 +120,16 @@ class Diary:
 
 @dataclass(frozen=True)
 class ObservedSpec:
-    """Another spec, with a diary; the numbers are that one's."""
+    """Another spec, with a diary; the numbers are that one's.
+
+    With `third_node_after` an actor waits after so many shards, for as long as a busy machine may
+    take to start one, until a third node has computed a shard too.
+    """
 
     inner: ForecasterSpec
     folder: str
     shard_s: float = 0.0
+    third_node_after: int | None = None
 
     def identity(self) -> dict[str, Any]:
         return self.inner.identity()
@@ -131,21 +141,35 @@ class ObservedSpec:
         diary = Diary(Path(self.folder))
         forecaster = self.inner.build(threads)
         diary.started()
-        return _Observed(forecaster, diary, self.shard_s)
+        return _Observed(forecaster, diary, self.shard_s, self.third_node_after)
 
 
 class _Observed:
-    def __init__(self, forecaster: Forecaster, diary: Diary, shard_s: float) -> None:
+    def __init__(
+        self, forecaster: Forecaster, diary: Diary, shard_s: float, third_node_after: int | None
+    ) -> None:
         self._forecaster = forecaster
         self._diary = diary
         self._shard_s = shard_s
+        self._third_node_after = third_node_after
 
     def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
         frame = self._forecaster.score(panel, asof)
         if WARM_UP not in panel.tickers:
             time.sleep(self._shard_s)
+            self._await_third_node()
             self._diary.computed(panel, asof)
         return frame
+
+    def _await_third_node(self) -> None:
+        import ray
+
+        after = self._third_node_after
+        if after is None or self._diary.counts().total() < after:
+            return
+        own = {ray.get_runtime_context().get_node_id()}
+        wait_for(lambda: len(self._diary.nodes() | own) > 2, seconds=LONGEST_WAIT_S)
+        self._third_node_after = None
 
 
 def run_job(job: Job, console: Console) -> None:
@@ -161,7 +185,7 @@ def run_job(job: Job, console: Console) -> None:
         batch_size=max(16, job.shard * paths),
         sampling=SamplingSettings(paths=max(paths, 16 // job.shard)),
         actors=None if job.nodes else job.actors,
-        timeout_s=60,
+        timeout_s=2 * LONGEST_WAIT_S,
         cache="off",
     )
     inner = (
@@ -175,7 +199,12 @@ def run_job(job: Job, console: Console) -> None:
             bars,
             calendar,
             sessions[:: len(sessions) // job.asofs][: job.asofs],
-            spec=ObservedSpec(inner, str(folder), job.shard_s if job.model == "fake" else 0.0),
+            spec=ObservedSpec(
+                inner,
+                str(folder),
+                job.shard_s if job.model == "fake" else 0.0,
+                None if job.join_at is None else job.shards // 2,
+            ),
             scoring=scoring,
             seed=0,
             shards=folder / "shards",

@@ -134,8 +134,9 @@ def run(arguments: list[str]) -> BenchResult:
             "2 actors of 1 core; an actor is killed every 2 s (a nano actor takes longer "
             "than that to start, so the kills are bounded), the second of two nodes at 10 % "
             "(another joins at 15 %), the driver at 10, 50 and 90 % of the shards.",
-            "On the late node: windows scored on the node that joined. A scores.parquet is equal "
-            "byte for byte to that of the undisturbed run, which holds every planned window once.",
+            "On the late node: windows scored on the node that joined; it is waited for at half "
+            "of the shards, because a busy machine may need longer to start it. Equal: byte for "
+            "byte that of the undisturbed run, which holds every planned window once.",
             "Computed twice: shards whose computation had ended and was done again. Allowed: one "
             "for each actor that was killed, with a driver both of its actors.",
         ],

@@ -83,6 +83,10 @@ def state_file(settings: Settings) -> Path:
 
 def _check(settings: Settings, replay: tuple[date, date] | None) -> None:
     live = settings.live
+    if live.monitor.backtest is not None:
+        from engine.live.tracking import promised
+
+        promised(live.monitor.backtest)
     if replay and live.broker == "alpaca" and live.alpaca.url is None:
         raise UsageError("--replay orders the past: name a stand-in broker (live.alpaca.url)")
     if replay and live.broker == "paper" and live.paper.quotes != "data":

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import itertools
 from collections.abc import Iterator
 
 import numpy as np
@@ -26,6 +27,7 @@ from engine.scoring.price_array import PriceArray
 __all__ = ["window_hashes"]
 
 BLOCK_ROWS = 1 << 16
+GROUP_ROWS = 1 << 20
 HASH_BYTES = 9  # twelve letters of base64, which Polars keeps without a pointer
 LANES = (np.uint64(0x9E3779B97F4A7C15), np.uint64(0xC2B2AE3D27D4EB4F))
 ORDER = np.uint64(0xD6E8FEB86659FD93)
@@ -51,8 +53,25 @@ def window_hashes(
     """
     ends = np.array([_digest(stamps) for stamps in futures], dtype=np.uint64)
     names = np.empty((len(rows), HASH_BYTES), dtype=np.uint8)
-    kept = _rows_in_windows(rows, lookback, len(prices.dates))
-    order = np.argsort(rows, kind="stable").astype(np.int32)
+    for start, stop in _ticker_groups(prices.offsets):
+        which = np.flatnonzero((rows >= start) & (rows < stop))
+        if len(which):
+            names[which] = _names(prices, rows[which], lookback, ends[future_of[which]])
+    return _text(names, where)
+
+
+def _ticker_groups(offsets: np.ndarray) -> Iterator[tuple[int, int]]:
+    """Rows of whole tickers, `GROUP_ROWS` or a ticker more at a time: bounds what is in work."""
+    marks = np.arange(0, offsets[-1], GROUP_ROWS)
+    bounds = np.unique(np.append(offsets[np.searchsorted(offsets, marks)], offsets[-1])).tolist()
+    return itertools.pairwise(bounds)
+
+
+def _names(prices: PriceArray, rows: np.ndarray, lookback: int, ends: np.ndarray) -> np.ndarray:
+    """uint8 [n, HASH_BYTES]: each window's hash; `ends` uint64 [n] is that of its forecast."""
+    names = np.empty((len(rows), HASH_BYTES), dtype=np.uint8)
+    kept = _rows_in_windows(rows, lookback)
+    order = np.argsort(rows, kind="stable")
     in_order = rows[order]
     for start, stop in _blocks(len(kept)):
         first = np.searchsorted(in_order, kept[start])
@@ -63,12 +82,12 @@ def window_hashes(
         which = order[first:last]
         at = np.searchsorted(kept[begin:stop], in_order[first:last])
         lanes = [
-            _mix(spans[at] * ORDER + ends[future_of[which]])
+            _mix(spans[at] * ORDER + ends[which])
             for spans in (_windows(prices, kept[begin:stop], lookback, lane) for lane in LANES)
         ]
         names[which, :8] = lanes[0][:, None].view(np.uint8)
         names[which, 8] = lanes[1].astype(np.uint8)
-    return _text(names, where)
+    return names
 
 
 def _digest(stamps: np.ndarray) -> int:
@@ -76,15 +95,14 @@ def _digest(stamps: np.ndarray) -> int:
     return int.from_bytes(hashlib.blake2b(content, digest_size=8).digest(), "little")
 
 
-def _rows_in_windows(rows: np.ndarray, lookback: int, n_rows: int) -> np.ndarray:
-    """int32: the rows that any window holds, in order."""
-    change = np.zeros(n_rows + 1, dtype=np.int32)
-    ends = np.unique(rows)
-    change[ends + 1] -= 1
-    change[ends - lookback + 1] += 1
-    del ends
-    np.cumsum(change, out=change)
-    return np.flatnonzero(change[:-1]).astype(np.int32)
+def _rows_in_windows(rows: np.ndarray, lookback: int) -> np.ndarray:
+    """int64: the rows that any window holds, in order."""
+    ends = np.unique(rows).astype(np.int64)
+    base = ends[0] - lookback + 1
+    change = np.zeros(ends[-1] - base + 2, dtype=np.int32)
+    change[ends + 1 - base] -= 1
+    change[ends - lookback + 1 - base] += 1
+    return np.flatnonzero(np.cumsum(change[:-1], dtype=np.int32)) + base
 
 
 def _blocks(n: int) -> Iterator[tuple[int, int]]:

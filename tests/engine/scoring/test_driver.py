@@ -21,8 +21,8 @@ from rich.console import Console
 from s3_stand_in import object_store
 
 from engine.bench._chaos import Diary, ObservedSpec, wait_for
+from engine.bench.memory import growth
 from engine.config.settings import ScoringSettings
-from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import PoolError, score_shards
 from engine.scoring.factors import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
@@ -116,12 +116,11 @@ class Trouble:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def ray():
+def _ray_that_knows_the_specs(shared_ray):
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    with ray_cluster(None, cpus=2, object_bytes=0):
-        yield
+    shared_ray.start()
 
 
 @pytest.fixture(scope="module")
@@ -339,6 +338,14 @@ def test_tiny_shards_share_files_and_are_all_there(bars, calendar, tmp_path):
     assert frame["shard"].n_unique() == len(shards)
     assert frame.select("asof", "ticker").unique().height == plan.planned.height
     assert len(store.names()) < len(shards)
+
+
+def test_memory_stays_flat_over_many_shards(tmp_path):
+    samples = growth(1_500, tmp_path, lambda shards: None)
+    shards, driver, objects = (samples[-1] - samples[len(samples) // 2]).tolist()
+    assert shards > 500
+    assert driver < 4_000 * shards  # a reply that is not let go takes 10 kB
+    assert objects < 1_000 * shards
 
 
 def test_another_run_reuses_the_cached_windows(score, clean, tmp_path):

@@ -12,7 +12,6 @@ from rich.console import Console
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
 from engine.scoring.bar_grid import BarGrid, bar_interval, generated_steps
-from engine.scoring.cluster import ray_cluster
 from engine.scoring.factors import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -21,12 +20,6 @@ from engine.scoring.score import score_market
 FIVE = np.timedelta64(5, "m")
 # 29 November 2024 is a half day: 42 bars instead of 78.
 WEEK = (date(2024, 11, 25), date(2024, 12, 4))
-
-
-@pytest.fixture(scope="module")
-def ray():
-    with ray_cluster(None, cpus=2, object_bytes=0):
-        yield
 
 
 def five_minute_bars(calendar: TradingCalendar, first: date, last: date, tickers=("AAA", "BBB")):
