@@ -76,6 +76,10 @@ def test_settings_that_decide_change_the_config_hash_and_places_do_not(command, 
         (("--as-of", "1999-06-28"), "--as-of 1999-06-28"),
         (("--as-of", "2012-06-29", "--strategy.nmae", "x"), "strategy.nmae"),
         (("--as-of", "2012-06-29", "--live.forecaster.fallbck", "x"), "did you mean"),
+        (
+            ("--as-of", "2012-06-29", "--strategy.grid", "{quantile: [0.2, 0.4]}"),
+            "strategy.grid: signals follow one point of it",
+        ),
     ],
 )
 def test_bad_usage_is_one_line(command, capsys, argv, message):
