@@ -35,7 +35,7 @@ Floats = NDArray[np.float64]
 # Trades below this share of the capital are rounding, not decisions.
 _SMALLEST_TRADE = 1e-9
 # Arrays of (order sessions × tickers) float64 that one case needs at the same time.
-_ARRAYS_A_CASE = 24
+_ARRAYS_A_CASE = 36
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,8 @@ def simulate(
     Positions are valued at the last known close. Fees are the cost per trade at the impact of
     ``aum`` · |target − drifted weight|; borrow accrues each session on the short value at its close
     and is charged against that session's return. Gross returns are the same orders without fees and
-    borrow. Positions still held at the end are not sold.
+    borrow. Positions still held at the end are not sold. A book that is worth nothing at an open
+    fills no order there; one that is worth nothing at a close is ruined: it is closed for good.
 
     Parameters
     ----------
@@ -151,11 +152,11 @@ class _TargetBook:
 
 @dataclass(frozen=True)
 class _Run:
-    """One portfolio on its way through the simulator; ``case`` is None for a gross book."""
+    """One portfolio on its way through the simulator; no costs and no case for a gross book."""
 
     book: int
     orders: OrderPlan
-    fees: Floats | None
+    costs: Costs | None
     aum: float
     case: int | None
 
@@ -215,10 +216,7 @@ def _simulate_books(
         # The gross book depends on costs through the capital alone (smallest trade, lots).
         capitals = sorted({cases[index].costs.aum for index in target.cases})
         runs = [_Run(number, orders, None, capital, None) for capital in capitals]
-        runs += [
-            _Run(number, orders, order_fees(orders, cases[i].costs), cases[i].costs.aum, i)
-            for i in target.cases
-        ]
+        runs += [_Run(number, orders, cases[i].costs, cases[i].costs.aum, i) for i in target.cases]
         for run in runs:
             waiting.append(run)
             if sum(other.orders.size.nbytes for other in waiting) * _ARRAYS_A_CASE + needed > room:
@@ -264,7 +262,7 @@ def _fill_orders(runs: Sequence[_Run], lot_size: float) -> list[NDArray[Any]]:
         price=side_by_side([plan.price for plan in plans], np.nan),
         # The book is valued at the fill prices, so that targets are shares of what it is worth then
         val_price=valuation,
-        fees=side_by_side([run.fees for run in runs], 0.0),
+        fees=side_by_side([_fees(run) for run in runs], 0.0),
         min_size=_SMALLEST_TRADE * np.repeat(aum, names) / valuation,
         size_granularity=lots,
         init_cash=aum,
@@ -281,6 +279,10 @@ def _fill_orders(runs: Sequence[_Run], lot_size: float) -> list[NDArray[Any]]:
     records["idx"] = rows[records["idx"]]
     bounds = np.searchsorted(owner, np.arange(len(runs) + 1))
     return [records[start:end] for start, end in itertools.pairwise(bounds)]
+
+
+def _fees(run: _Run) -> Floats | None:
+    return None if run.costs is None else order_fees(run.orders, run.costs)
 
 
 def _check_weights(weights: pl.DataFrame) -> None:

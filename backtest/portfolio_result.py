@@ -98,6 +98,8 @@ def portfolio_result(
     keep_trades: bool = True,
 ) -> PortfolioResult:
     """The result of a simulation whose first fill is on grid row ``first``."""
+    if net_book.ruined is not None:
+        fills = fills[fills["idx"] <= net_book.ruined]
     borrow_rate = costs.borrow_bps_per_year / 1e4 / periods_per_year
     borrow = borrow_rate * share_of(net_book.short_value, net_book.previous)
     returns = pl.DataFrame(

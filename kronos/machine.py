@@ -11,7 +11,7 @@ __all__ = ["cache_folder", "processor"]
 
 def processor() -> str:
     """The processor model, as far as the machine tells."""
-    import torch  # folders are looked up without waiting for it
+    import torch  # seconds, that whoever only asks for the folder need not wait
 
     facts: dict[str, str] = {}
     try:

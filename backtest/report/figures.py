@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import io
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +40,7 @@ STYLE: dict[str, Any] = {
 _WIDTH, _DPI, _PIXELS_PER_INCH = 8.0, 100, 88
 _TITLE, _LEGEND, _FOOT = 0.34, 0.24, 0.62
 """Inches above and below the axes."""
+_NAMES_A_LINE = 5
 
 
 def render_figures(charts: Mapping[str, Chart]) -> dict[str, bytes]:
@@ -64,9 +66,9 @@ def _figure(chart: Chart, title: str) -> Figure:
     layout, traces = chart.figure["layout"], chart.figure["data"]
     names = sorted({trace.get("yaxis", "y") for trace in traces})
     shown = [t for t in traces if t.get("showlegend", layout.get("showlegend", True))]
-    legend = len({t.get("name") for t in shown} - {None}) > 1
+    listed = len({t.get("name") for t in shown} - {None})
     named = any(note["y"] > 0.99 for note in layout.get("annotations", []))
-    top = _TITLE + _LEGEND * (legend + named)
+    top = _TITLE + _LEGEND * ((math.ceil(listed / _NAMES_A_LINE) if listed > 1 else 0) + named)
     inner = chart.height / _PIXELS_PER_INCH
     height = inner + top + _FOOT
     figure = Figure(figsize=(_WIDTH, height))
@@ -148,12 +150,16 @@ def _shapes(drafts: dict[str, Draft], layout: dict[str, Any]) -> None:
 
 
 def _legend(figure: Figure, drafts: dict[str, Draft], order: list[str | None], top: float) -> None:
-    """A line of names under the title, in the order given, where there are several."""
+    """The names under the title, in the order given, where there are several."""
     known: dict[str, Any] = {}
     for draft in drafts.values():
         handles, names = draft.axes.get_legend_handles_labels()
         known = dict(zip(names, handles, strict=True)) | known
     names = [name for name in dict.fromkeys(order) if name in known]
     if len(names) > 1:
-        where = {"loc": "upper left", "bbox_to_anchor": (0.09, top), "ncols": len(names)}
+        where = {
+            "loc": "upper left",
+            "bbox_to_anchor": (0.09, top),
+            "ncols": min(len(names), _NAMES_A_LINE),
+        }
         figure.legend([known[name] for name in names], names, borderaxespad=0.0, **where)

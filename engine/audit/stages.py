@@ -17,12 +17,12 @@ import polars as pl
 from rich.console import Console
 
 from engine.baselines.baseline import PREDICTIONS, LightGBMBaseline
-from engine.baselines.stage import LIGHTGBM, baseline_scored, run_baseline
+from engine.baselines.stage import BASELINE_FACTORS, LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.data.market import Market
 from engine.features.factors import market_features
 from engine.features.panel import build_panel
-from engine.pipeline import REDUNDANCY_FACTOR, gate_rules, target_weights
+from engine.pipeline import gate_rules, target_weights
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import Forecaster
 from engine.scoring.membership import only_members
@@ -71,7 +71,7 @@ def stages_of(settings: Settings) -> Stages:
     """What a configuration runs. Raises UsageError or ValueError for what it cannot run."""
     # Of a grid its first point; that selection reads the past only has a test of its own.
     strategy = grid_points(settings.strategy)[0].strategy
-    names = list(dict.fromkeys([*settings.features, REDUNDANCY_FACTOR]))
+    names = list(dict.fromkeys([*settings.features, *BASELINE_FACTORS]))
 
     def features(market: Market) -> pl.DataFrame:
         return market_features(market, names)

@@ -1,8 +1,9 @@
-"""A live loop over replayed sessions, in a process of its own that is killed at random moments.
+"""A live loop over replayed sessions, left alone or killed at random moments.
 
 1. `World` prepares the bars: real ones, of which one session is taken away, so that guards trip.
-2. `Replay` runs `python -m engine.live --replay` in parts; before the second a person halts it,
-   before the third resumes. A `Killer` may end the process at any moment, and it is started again.
+2. `Replay` runs the command `engine.live --replay` in parts; before the second a person halts it,
+   before the third resumes. With a `Killer` it is a process of its own, which may be ended at any
+   moment, and is started again.
 3. `Outcome` is what remains: positions, cash, orders, and what must not be among them.
 """
 
@@ -17,12 +18,12 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import polars as pl
 
@@ -32,6 +33,7 @@ from engine.bench._fake_faults import Faults
 from engine.calendar import TradingCalendar
 from engine.config import Settings, load_settings
 from engine.files import write_frame
+from engine.live.__main__ import main
 from engine.live.bar_book import BarBook, fixed_book
 from engine.live.brokers import open_broker
 from engine.live.clock import FileClock
@@ -209,7 +211,7 @@ class Replay:
         account = FakeAccount(
             clock, fixed_book(book), calendar, parts=3, reject=0.05, seed=self.seed
         )
-        with FakeAlpaca(account, self.faults, hang_s=1.0) as server:
+        with FakeAlpaca(account, self.faults, hang_s=4.0) as server:
             yield server
 
     def _settings(self, server: FakeAlpaca | None) -> dict[str, str]:
@@ -240,7 +242,7 @@ class Replay:
                 "live.alpaca.url": server.url,
                 "live.alpaca.data_url": server.url,
                 "live.alpaca.retries": "0",
-                "live.alpaca.timeout_s": "0.5",
+                "live.alpaca.timeout_s": "3",
             }
         return chosen
 
@@ -253,28 +255,39 @@ class Replay:
     def _part(self, settings: Mapping[str, str], last: date, killer: Killer | None) -> None:
         flags = [part for key, value in settings.items() for part in (f"--{key}", value)]
         span = f"{self.world.sessions[0]}:{last}"
-        start = [sys.executable, "-m", "engine.live", "--config", "live.yaml"]
-        start += ["--replay", span, "--send-orders", *flags]
+        arguments = ["--config", "live.yaml", "--replay", span, "--send-orders", *flags]
+        with (self.folder / "said.txt").open("a", encoding="utf-8") as said:
+            if killer is None:
+                with (
+                    contextlib.redirect_stdout(said),
+                    contextlib.redirect_stderr(said),
+                    _environment(CANARY_KEYS),
+                ):
+                    code = main(arguments)
+            else:
+                code = -signal.SIGKILL
+                while code == -signal.SIGKILL:
+                    code = self._life(arguments, said, killer)
+        if code:
+            tail = (self.folder / "said.txt").read_text(encoding="utf-8")[-800:]
+            raise RuntimeError(f"the loop ended with {code}: {tail}")
+
+    def _life(self, arguments: Sequence[str], said: IO[str], killer: Killer) -> int:
+        """From a start of the process to its end or death; its exit code."""
         run = self.folder / "live"
-        while True:
-            with (self.folder / "said.txt").open("ab") as said:
-                process = subprocess.Popen(
-                    start, stdout=said, stderr=said, env={**os.environ, **CANARY_KEYS}
-                )
-                try:
-                    if killer is None:
-                        process.wait()
-                    else:
-                        killer.watch(process, run, partial(self._progress, run))
-                finally:
-                    if process.poll() is None:
-                        process.kill()
-                        process.wait()
-            if process.returncode == 0:
-                return
-            if process.returncode != -signal.SIGKILL:
-                tail = (self.folder / "said.txt").read_text(encoding="utf-8")[-800:]
-                raise RuntimeError(f"the loop ended with {process.returncode}: {tail}")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "engine.live", *arguments],
+            stdout=said,
+            stderr=said,
+            env={**os.environ, **CANARY_KEYS},
+        )
+        try:
+            killer.watch(process, run, partial(self._progress, run))
+        finally:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+        return process.returncode
 
     def _progress(self, run: Path) -> int:
         now = FileClock(run / CLOCK).now().date()
@@ -372,6 +385,20 @@ def _secrets(folder: Path) -> list[str]:
     keys = [value.encode() for value in CANARY_KEYS.values()]
     files = [path for path in folder.rglob("*") if path.is_file()]
     return [str(path) for path in files if any(key in path.read_bytes() for key in keys)]
+
+
+@contextlib.contextmanager
+def _environment(values: Mapping[str, str]) -> Iterator[None]:
+    before = {name: os.environ.get(name) for name in values}
+    os.environ.update(values)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def _is_process(folder: Path, process: int) -> bool:

@@ -25,7 +25,7 @@ def disturbed(
     """The replay left alone, and the same one under kills and the broker's faults."""
     whole = Replay(world, root / f"{broker}-whole", broker, seed=seed).run()
     killer = Killer(kills, len(world.sessions), seed, whole.seconds / len(world.sessions))
-    faults = Faults(seed=seed, share=0.1, hangs=0.02)
+    faults = Faults(seed=seed, share=0.1, hangs=0.01)
     return whole, Replay(world, root / f"{broker}-killed", broker, faults, seed).run(killer)
 
 

@@ -63,8 +63,9 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
     - label_next_open = P(t+h)/O(t+1) − 1 − (b(t+h)/b_open(t+1) − 1); null without a bar at t+1.
       A benchmark without an open at t+1 is entered at its last close at or before t.
 
-    Without a benchmark, the mean over the asof's labelled tickers takes its place. A benchmark
-    date without a row takes the last price before it.
+    Without a benchmark, the mean over the asof's labelled tickers takes its place; only over its
+    members where the universe has members. A benchmark date without a row takes the last price
+    before it.
 
     Parameters
     ----------
@@ -121,9 +122,10 @@ def _rows(
     quoted = ~np.isnan(grid.close[at])
     day, ticker = np.nonzero(quoted)
     rows = _Rows.empty(len(day), len(horizons))
+    averaged = quoted if held else quoted & _members(market, grid, at)
     for column, horizon in enumerate(horizons):
         benchmark = held[horizon] if held else None
-        _fill(rows, column, grid, market, at, quoted, horizon, benchmark)
+        _fill(rows, column, grid, market, at, quoted, horizon, benchmark, averaged)
     return rows.frame(
         asof=np.repeat(_days(grid.sessions[at])[day], len(horizons)),
         ticker=grid.names.gather(np.repeat(ticker.astype(np.uint32), len(horizons))),
@@ -179,8 +181,12 @@ def _fill(
     quoted: np.ndarray,
     horizon: int,
     benchmark: tuple[np.ndarray, np.ndarray] | None,
+    averaged: np.ndarray,
 ) -> None:
-    """One horizon's labels into a column of `rows`; `benchmark` holds what it earned by asof."""
+    """One horizon's labels into a column of `rows`.
+
+    `benchmark` holds what it earned by asof; without it the mean over the cells of `averaged` does.
+    """
     day = np.nonzero(quoted)[0]
     matures = grid.sessions[at + horizon]
     mature = matures <= np.datetime64(market.last_session)
@@ -190,8 +196,7 @@ def _fill(
     flag = np.where(grid.last_bar < matures[:, None], _DELISTED, _STALE)
     flag[(grid.priced_at[at + horizon] == (at + horizon)[:, None]) | ~mature[:, None]] = _NO_FLAG
     if benchmark is None:
-        # Only tickers with a bar at the asof are labelled; their mean is the benchmark.
-        held, held_next = _mean(total, quoted), _mean(opened, quoted)
+        held, held_next = _mean(total, averaged), _mean(opened, averaged)
     else:
         held, held_next = benchmark
         flag[np.isnan(held) & mature] = _NO_BENCHMARK
@@ -203,13 +208,27 @@ def _fill(
     rows.flag[:, column] = flag[quoted]
 
 
+def _members(market: Market, grid: PriceGrid, at: np.ndarray) -> np.ndarray:
+    """[asof, ticker]: whether it belongs to the universe; all of them where everybody does."""
+    if market.members is None:
+        return np.ones((len(at), len(grid.names)), dtype=bool)
+    inside = np.zeros((len(at), len(grid.names)), dtype=bool)
+    columns = dict(zip(grid.names.to_list(), range(len(grid.names)), strict=True))
+    days = grid.sessions[at]
+    for ticker, first, last in market.members.select("ticker", "from", "to").iter_rows():
+        if ticker in columns:
+            until = days[-1] if last is None else np.datetime64(last)
+            inside[(days >= np.datetime64(first)) & (days <= until), columns[ticker]] = True
+    return inside
+
+
 def _days(dates: np.ndarray) -> np.ndarray:
     return dates.astype(np.int64).astype(np.int32)
 
 
-def _mean(values: np.ndarray, quoted: np.ndarray) -> np.ndarray:
-    """Mean over the labelled tickers of each asof; NaN where there is none."""
-    known = quoted & ~np.isnan(values)
+def _mean(values: np.ndarray, averaged: np.ndarray) -> np.ndarray:
+    """Mean over those tickers of each asof; NaN where there is none."""
+    known = averaged & ~np.isnan(values)
     count = known.sum(axis=1)
     total = np.where(known, values, 0.0).sum(axis=1)
     return np.divide(total, count, out=np.full(len(values), np.nan), where=count > 0)

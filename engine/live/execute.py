@@ -98,8 +98,12 @@ class Executor:
                 else:
                     self._send(record)
             self._watch(session, stage)
-            if not self._unsent(session, stage):  # a rejection plans another attempt
+            if not self._unsent(session, stage):
                 return
+            # Other attempts of what was rejected: what was in the way may be gone in a while.
+            self.clock.wait_until(
+                self.clock.now() + timedelta(seconds=self.settings.schedule.poll_s)
+            )
 
     def _unsent(self, session: date, stage: int) -> list[OrderRecord]:
         """Not known to have reached the broker: to be sent, or to be looked up."""

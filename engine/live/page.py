@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -54,6 +54,7 @@ class Daily:
         fills: `tracking.slippage`.
         cost: mean slippage a fill, basis points, with a 95% interval over days.
         assumed_bps: the backtest's cost of those fills, weighted by value; None without fills.
+        against: what slippage is counted from, the session's open or the decision's price.
         fallbacks: signals that the fallback made.
         alerts: what a person should look at, in sentences.
     """
@@ -69,6 +70,7 @@ class Daily:
     fills: pl.DataFrame
     cost: MeanInterval
     assumed_bps: float | None
+    against: Literal["open", "decision"]
     fallbacks: int
     alerts: tuple[str, ...]
 
@@ -107,6 +109,7 @@ def write_daily_page(
         min_cross_section=settings.evaluation.min_cross_section,
         min_dates=settings.live.monitor.min_dates,
         min_fills=settings.live.monitor.min_fills,
+        against="open" if settings.live.schedule.decide == "after_close" else "decision",
     )
     from engine.live.page_html import render_page
 
@@ -125,11 +128,12 @@ def daily(
     min_cross_section: int,
     min_dates: int,
     min_fills: int,
+    against: Literal["open", "decision"] = "open",
 ) -> Daily:
     """The figures at the market's last session; nothing later is in any of the frames.
 
     `history` holds `tracking.HISTORY`, `fills` `tracking.FILLS`, `metrics` the backtest's
-    `metrics.json` or None.
+    `metrics.json` or None; `against` is that of `tracking.slippage`.
     """
     session = market.last_session
     fills = fills.select(FILLS.names()).cast(FILLS).filter(pl.col("session") <= session)
@@ -143,7 +147,7 @@ def daily(
         outcome = returns_since(before, market, signalled)
         horizon = int(before.filter(pl.col("asof") == signalled)["horizon"][0])
         standing = against_backtest(ic, metrics, market, horizon=horizon, min_dates=min_dates)
-    paid = slippage(fills, market, costs)
+    paid = slippage(fills, market, costs, against=against)
     cost, assumed = _cost(paid)
     fallback = history.filter(pl.col("fallback"))["asof"].n_unique()
     return Daily(
@@ -158,6 +162,7 @@ def daily(
         fills=paid,
         cost=cost,
         assumed_bps=assumed,
+        against=against,
         fallbacks=fallback,
         alerts=tuple(_alerts(history, session, standing, paid, cost, assumed, min_fills)),
     )

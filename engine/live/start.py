@@ -70,8 +70,9 @@ def start(
                 folder=folder.path,
                 send=send,
             )
-            orders = "orders are sent" if send else "dry run: no order is sent"
-            monitor.tell("start", f"{broker.name} broker, {orders}", broker=broker.name)
+            if not once:
+                orders = "orders are sent" if send else "dry run: no order is sent"
+                monitor.tell("start", f"{broker.name} broker, {orders}", broker=broker.name)
             loop = Loop(context, agenda, None if replay else 30.0)
             return loop.run(once=once, until=replay[1] if replay else None)
 
@@ -83,6 +84,10 @@ def state_file(settings: Settings) -> Path:
 
 def _check(settings: Settings, replay: tuple[date, date] | None) -> None:
     live = settings.live
+    if live.monitor.backtest is not None:
+        from engine.live.tracking import promised
+
+        promised(live.monitor.backtest)
     if replay and live.broker == "alpaca" and live.alpaca.url is None:
         raise UsageError("--replay orders the past: name a stand-in broker (live.alpaca.url)")
     if replay and live.broker == "paper" and live.paper.quotes != "data":

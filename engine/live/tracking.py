@@ -26,7 +26,7 @@ from engine.data.market import Market
 from engine.errors import UsageError
 from engine.features.labels import compute_labels
 from engine.signals.table import SIGNALS
-from engine.signals.write import read_signals, signals_folder
+from engine.signals.write import read_signals, signals_files
 
 __all__ = [
     "FILLS",
@@ -68,8 +68,8 @@ def read_history(run_dir: Path, until: date) -> pl.DataFrame:
     Raises UsageError naming a file that cannot be read.
     """
     frames = [pl.DataFrame(schema=HISTORY)]
-    for path in sorted(signals_folder(run_dir).glob("????-??-??.json")):
-        if date.fromisoformat(path.stem) > until:
+    for day, path in sorted(signals_files(run_dir, "json").items()):
+        if day > until:
             continue
         content = _json(path)
         made = content.get("forecaster") or {}
@@ -182,16 +182,25 @@ def against_backtest(
     return Standing(horizon, live, mean, lo, hi, verdict, chance)
 
 
-def slippage(fills: pl.DataFrame, market: Market, costs: Costs) -> pl.DataFrame:
-    """Fills with what they cost beyond the price that the backtest fills at.
+def slippage(
+    fills: pl.DataFrame,
+    market: Market,
+    costs: Costs,
+    *,
+    against: Literal["open", "decision"] = "open",
+) -> pl.DataFrame:
+    """Fills with what they cost beyond the price that was to be had.
+
+    `against` the session's open, at which the backtest fills what was decided at the close before,
+    or the price of the `decision`, where it was taken in the session itself.
 
     Returns
     -------
     pl.DataFrame
-        The columns of `FILLS` and value (quantity × price), slippage_bps against the session's
-        open (paid more or sold for less is positive; null without an open), drift_bps from the
-        decision's close to that open in the order's direction, and assumed_bps, what the backtest
-        takes for a trade of the day's whole value in that name.
+        The columns of `FILLS` and value (quantity × price), slippage_bps (paid more or sold for
+        less is positive; null without that price), drift_bps from the decision's close to the
+        session's open in the order's direction (null against the decision), and assumed_bps, what
+        the backtest takes for a trade of the day's whole value in that name.
     """
     bars = market.bars.select(
         "ticker",
@@ -206,15 +215,19 @@ def slippage(fills: pl.DataFrame, market: Market, costs: Costs) -> pl.DataFrame:
         ),
     )
     way = pl.when(pl.col("side") == "buy").then(1.0).otherwise(-1.0)
-    reference = pl.col("reference") / pl.col("split").fill_null(1.0)
+    if against == "open":
+        reference = pl.col("reference") / pl.col("split").fill_null(1.0)
+        expected, drift = pl.col("session_open"), pl.col("session_open") / reference - 1
+    else:
+        expected, drift = pl.col("reference"), pl.lit(None, dtype=pl.Float64)
     joined = (
         fills.select(FILLS.names())
         .cast(FILLS)
         .join(bars, on=["ticker", "session"], how="left", maintain_order="left")
         .with_columns(value=pl.col("quantity") * pl.col("price"))
         .with_columns(
-            slippage_bps=1e4 * way * (pl.col("price") / pl.col("session_open") - 1),
-            drift_bps=1e4 * way * (pl.col("session_open") / reference - 1),
+            slippage_bps=1e4 * way * (pl.col("price") / expected - 1),
+            drift_bps=1e4 * way * drift,
             whole=pl.col("value").sum().over("session", "ticker", "side"),
         )
     )

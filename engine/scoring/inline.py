@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from engine.scoring.actor import ScoringActor
 from engine.scoring.driver import Outcome
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.pool import PoolError, out_of_memory, reason_of
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard import Shard
 from engine.scoring.shard_store import ShardStore
@@ -27,10 +28,16 @@ def score_shards_here(
 ) -> Outcome:
     """Score and commit every shard with the actor's own code, as many threads and so its bits.
 
-    Nothing is tried twice and nothing isolated: raises whatever the forecaster raises.
+    Nothing is tried twice and nothing isolated: raises whatever the forecaster raises, and
+    `PoolError` if it cannot be loaded.
     """
     actor = ScoringActor(lookback, threads, store.fingerprint)
-    actor.load(spec, prices)
+    try:
+        actor.load(spec, prices)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise PoolError(f"the forecaster cannot be loaded: {reason_of(error)}") from error
     outcome = Outcome()
     for shard in shards:
         reply = actor.score([shard])

@@ -24,7 +24,7 @@ from engine.scoring.price_array import PriceArray
 from engine.scoring.status import ActorStatus
 from engine.scoring.work import Work
 
-__all__ = ["Call", "MemoryShortageError", "Pool", "PoolError", "Slot", "reason_of"]
+__all__ = ["Call", "MemoryShortageError", "Pool", "PoolError", "Slot", "out_of_memory", "reason_of"]
 
 log = logging.getLogger(__name__)
 ADJUST_EVERY_S = 1.0
@@ -209,7 +209,7 @@ class Pool:
 
         The first time it may have been another process that took the memory.
         """
-        if self._has_batches and _out_of_memory(error):
+        if self._has_batches and out_of_memory(error):
             self._shortages += 1
             if self._shortages > 1:
                 raise MemoryShortageError(f"an actor ran out of memory: {reason_of(error)}")
@@ -256,7 +256,8 @@ def reason_of(error: Exception) -> str:
     return lines[-1].partition(" Worker exit detail")[0] if lines else type(error).__name__
 
 
-def _out_of_memory(error: Exception) -> bool:
+def out_of_memory(error: Exception) -> bool:
+    """Whether an exception, or what an actor raised, says that memory was not enough."""
     cause = getattr(error, "cause", None) or error
     if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
         return True

@@ -10,6 +10,7 @@ from typing import Literal
 from engine.config.settings import ModelSettings, ScoringSettings
 from engine.scoring.factors import FACTORS, FactorSpec
 from engine.scoring.forecaster import ForecasterSpec
+from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.scores_file import PREFIX
 
 __all__ = ["TrainingPeriod", "forecaster_spec", "training_period"]
@@ -34,8 +35,6 @@ def forecaster_spec(model: ModelSettings, scoring: ScoringSettings) -> Forecaste
     """A factor by its name, otherwise a Kronos checkpoint. Raises UsageError."""
     if model.name in FACTORS:
         return FactorSpec(model.name)  # type: ignore[arg-type]
-    from engine.scoring.kronos_forecaster import KronosSpec  # loads torch: seconds
-
     return KronosSpec.from_settings(model, scoring)
 
 

@@ -62,6 +62,8 @@ class Signals:
         drops: rows, windows and quotes left out, by reason.
         failed: windows that no actor could score, by reason.
         replayed: rebalances scored, of which `asof` is the last.
+        change_from: the replayed rebalance that `change` is counted from; None where the caller
+            said what was held, or nothing was.
     """
 
     asof: date
@@ -80,6 +82,7 @@ class Signals:
     drops: dict[str, int]
     failed: dict[str, int]
     replayed: int
+    change_from: date | None = None
 
 
 def compute_signals(
@@ -128,8 +131,9 @@ def compute_signals(
     earlier = weights.filter(pl.col("asof") < asof)
     last = earlier.filter(pl.col("asof") == pl.col("asof").max())
     rebalance = today.height > 0
+    change_from = None
     if previous is None and earlier.height:
-        previous = last.select("ticker", "weight")
+        previous, change_from = last.select("ticker", "weight"), last["asof"][0]
     horizon = getattr(strategy, "horizon", None) or max(settings.scoring.horizons)
     scored = chosen.scored
     table = signals_table(
@@ -159,6 +163,7 @@ def compute_signals(
         drops=_drops(market, chosen, known.drops),
         failed=scored.failed,
         replayed=len(dates),
+        change_from=change_from,
     )
 
 

@@ -35,6 +35,7 @@ from engine.signals.scoring import needs_a_process, score_dates
 __all__ = ["Chosen", "ForecasterError", "score_with_choice"]
 
 log = logging.getLogger(__name__)
+STDERR = 2
 
 
 class ForecasterError(RuntimeError):
@@ -129,7 +130,7 @@ def _score_in_child(
         # The open pipe tells the child that we live; a session of its own, that it can be ended
         # with all its processes and hears no Ctrl-C before we do.
         child = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=sys.stderr.fileno(), start_new_session=True
+            command, stdin=subprocess.PIPE, stdout=STDERR, start_new_session=True
         )
         try:
             code = child.wait(timeout)

@@ -9,7 +9,7 @@ import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import DataSettings
-from engine.data.latest import add_latest, open_session
+from engine.data.latest import add_latest, open_session, wants_latest
 from engine.data.market import Market, content_hash, load_market
 from engine.errors import UsageError
 
@@ -52,6 +52,8 @@ def known_market(
         found = _loaded(data, asof, now) if market is None else _cut(market, asof)
         _require_bar(found, asof, now)
         return Known(found)
+    if not wants_latest(data.add_latest, live=True):
+        raise UsageError("data.add_latest false: today's bar is not to be made of quotes")
     calendar = TradingCalendar(data.calendar)
     if open_session(calendar, now) != asof:
         raise UsageError(f"--as-of {asof}: quotes complete the bars of an open session only")

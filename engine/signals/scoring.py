@@ -15,7 +15,7 @@ from engine.data.market import Market
 from engine.errors import UsageError
 from engine.run_folder import RunFolder
 from engine.scoring.cluster import is_private
-from engine.scoring.driver import MemoryShortageError
+from engine.scoring.driver import MemoryShortageError, PoolError
 from engine.scoring.factors import FACTORS
 from engine.scoring.score import Scored, default_actors, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
@@ -67,7 +67,7 @@ def score_dates(
         return scored(EVERY_SHARD)
     try:
         return scored(_inline_shards(scoring))
-    except (UsageError, MemoryShortageError):
+    except (UsageError, MemoryShortageError, PoolError):
         raise
     except Exception as error:
         # On Ray the window that is to blame is found and set aside, or the batch made smaller.

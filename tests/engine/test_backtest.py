@@ -147,7 +147,10 @@ def test_future_rows_as_noise_change_nothing_before_them(backtest, bars, tmp_pat
     path = tmp_path / "noise.parquet"
     changed.write_parquet(path)
     argv = ("--model.name", "kronos-nano", "--scoring.horizons", "5,10", "--scoring.lookback", "64",
-            "--evaluation.start", "2018-07-01", "--evaluation.end", "2018-10-31")  # fmt: skip
+            "--evaluation.start", "2018-07-01", "--evaluation.end", "2018-10-31",
+            "--evaluation.embargo_sessions", "0", "--strategy.grid", "{quantile: [0.1, 0.3]}",
+            "--selection.fold", "month", "--selection.min_sessions", "5",
+            "--entry.strategies", "simple,maxdiff", "--entry.min_trades", "5")  # fmt: skip
     _, real, _ = backtest(*argv, name="real")
     _, fake, _ = backtest(*argv, data=path, name="fake")
     known = pl.col("asof") <= cut
@@ -156,6 +159,14 @@ def test_future_rows_as_noise_change_nothing_before_them(backtest, bars, tmp_pat
         assert one.filter(known).height > 0
         assert one.filter(known).equals(two.filter(known))
         assert not one.equals(two)
+    # The trade of a decision at the cut is settled after it.
+    settled = pl.col("asof") < cut
+    one, two = (pl.read_parquet(f / "entry_trades.parquet").filter(settled) for f in (real, fake))
+    assert one.equals(two)
+    assert "simple" in set(one["strategy"])  # MaxDiff has no past there yet
+    choices = read(real, "metrics.json")["selection"]["choices"]
+    assert [row["sharpe"] is None for row in choices] == [True, False, False, False]
+    assert choices[:2] == read(fake, "metrics.json")["selection"]["choices"][:2]
     one, two = (pl.read_parquet(f / "panel.parquet").filter(known) for f in (real, fake))
     told = ["asof", "ticker", "horizon", "volatility_regime", "trend_regime", "fold"]
     told += [name for name in one.columns if name.startswith(("momentum", "volatility_"))]
@@ -326,6 +337,31 @@ def test_the_training_period_is_kept_apart(backtest):
     assert metrics["in_training"]["horizons"]["5"]["n_dates"] == 6
 
 
+def test_a_grid_is_walked_counted_and_what_was_traded_is_attributed(backtest):
+    grid = "{quantile: [0.1, 0.2, 0.3], buffer: [0.0, 0.5]}"
+    _, folder, _ = backtest("--strategy.grid", grid, "--selection.min_sessions", "60",
+                            "--selection.fold", "quarter", "--simulation.lot_size", "1")  # fmt: skip
+    metrics = read(folder, "metrics.json")
+    assert metrics["selection"]["n_points"] == 6
+    assert metrics["portfolio"]["trials"] == 7  # the grid's points and the walk through them
+    assert [row["fold"] for row in metrics["selection"]["choices"]][:2] == [
+        "2018-01-31", "2018-04-30",
+    ]  # fmt: skip
+    found = metrics["attribution"]
+    trades = pl.read_parquet(folder / "trades.parquet")
+    assert (trades["shares"] % 1).abs().max() < 1e-9
+    assert sum(row["cost"] for row in found["costs"]) == pytest.approx(
+        sum(row["cost"] + row["borrow"] for row in found["legs"])
+    )
+    profit = sum(row["profit"] for row in found["legs"])
+    for kind in ("volatility", "trend"):
+        parts = [row["profit"] for row in found["regimes"] if row["kind"] == kind]
+        assert sum(parts) == pytest.approx(profit)
+    assert (folder / "figures" / "attribution.png").exists()
+    _, folder, _ = backtest(name="plain")
+    assert "selection" not in read(folder, "metrics.json")
+
+
 def test_labels_that_are_not_mature_are_counted_not_judged(backtest):
     _, folder, _ = backtest()
     metrics = read(folder, "metrics.json")
@@ -381,6 +417,9 @@ def test_require_gates_is_for_automation(backtest):
         (["--features", "momentum_9m"], r"momentum_9m"),
         (["--strategy.name", "long_shrt"], r"long_shrt"),
         (["--strategy.quantile", "0.9"], r"strategy\.quantile"),
+        (["--strategy.grid", "{quantile: [0.1, 0.9]}"], r"strategy\.quantile: 0\.9"),
+        (["--strategy.grid", "{quantle: [0.1]}"], r"strategy\.quantle.*did you mean 'quantile'"),
+        (["--entry.strategies", "simple"], r"entry\.strategies: momentum predicts no open"),
         (["--strategy.quantile", "{a: ["], r"strategy\.quantile"),
         (["--strategy.horizon", "7"], r"strategy\.horizon: 7 is not among"),
         (["--scoring.horizons", "99999"], r"scoring\.horizons"),

@@ -52,10 +52,17 @@ def decide(context: Context, slot: Slot) -> None:
         context.monitor.tell("plan", f"{session}: hold", session=session, kind="hold")
         return
     gross = sum(map(abs, plan.weights.values()))
-    by = plan.forecaster + (f" in place of {settings.model.name}" if plan.fallback_reason else "")
+    if plan.fallback_reason:
+        context.monitor.tell(
+            "fallback",
+            f"{plan.forecaster} decided in place of {settings.model.name}: {plan.fallback_reason}",
+            warning=True,
+            session=session,
+        )
     context.monitor.tell(
         "plan",
-        f"{session}: {len(plan.weights)} names, gross {gross:.3g}, decided on {plan.asof} by {by}",
+        f"{session}: {len(plan.weights)} names, gross {gross:.3g}, decided on {plan.asof} "
+        f"by {plan.forecaster}",
         session=session,
         kind=plan.kind,
         asof=plan.asof,

@@ -66,6 +66,18 @@ def test_by_hand_without_a_benchmark(market_of):
     ]
 
 
+def test_without_a_benchmark_only_members_are_averaged(market_of):
+    market = market_of({"A": [100.0, 110.0], "B": [100.0, 104.0], "C": [100.0, 200.0]})
+    spans = {"A": (T0, None), "B": (T0, T0), "C": (date(2018, 1, 3), None)}
+    members = pl.DataFrame(
+        [(ticker, *span) for ticker, span in spans.items()],
+        schema={"ticker": pl.String, "from": pl.Date, "to": pl.Date},
+        orient="row",
+    )
+    labels = compute_labels(replace(market, members=members), [T0], [1])
+    assert labels["label"].to_list() == pytest.approx([0.10 - 0.07, 0.04 - 0.07, 1.0 - 0.07])
+
+
 def test_a_ticker_that_stops_trading_takes_its_last_price(market_of):
     closes = {"A": [100.0, 90.0, 80.0, None, None, None], "B": [100.0] * 6}
     market = market_of(closes)

@@ -50,6 +50,7 @@ def test_every_phase_once_and_in_time(world):
         assert statuses(world, day) == dict.fromkeys(PHASES, "done")
         times = [world.state.cycles.marks(day)[phase].at for phase in PHASES]
         assert times == sorted(times)
+    assert (world.folder / "runs" / "live" / "daily" / f"{SESSION}.html").is_file()
     marks = world.state.cycles.marks(SESSION)
     assert marks["decide"].at == datetime(2024, 6, 3, 20, 30, tzinfo=UTC)
     assert marks["trade"].at == datetime(2024, 6, 4, 13, 35, tzinfo=UTC)
@@ -63,7 +64,7 @@ def test_a_loop_killed_anywhere_ends_as_one_that_was_not(tmp_path, data):
     calls = []
     whole.desk.before = calls.append
     whole.loop.run(until=SESSION)
-    for number in range(1, len(calls) + 1, 3):
+    for number in range(2, len(calls) + 1, 6):
         folder = tmp_path / str(number)
         folder.mkdir()
         world = World(folder, data)
@@ -100,7 +101,7 @@ def test_a_trade_that_was_missed_is_not_made_up_for(world):
         "decide": "done",
         "check": "missed",
         "trade": "missed",
-        "finish": "missed",
+        "finish": "done",
         "review": "done",
     }
     assert statuses(world, NEXT) == {"decide": "done"}
@@ -129,6 +130,33 @@ def test_a_dry_run_can_be_followed_by_sending(tmp_path, data):
     world.loop.run(once=True)
     assert statuses(world)["trade"] == "done"
     assert len(world.orders()) == 4
+
+
+def test_the_switch_cancels_what_an_earlier_phase_left_open(world):
+    world.desk.behave = {ticker: ["open"] for ticker in world.desk.prices}
+    world.loop.run(once=True)
+    world.clock.wait_until(world.slot("trade").due)
+    world.loop.run(once=True)
+    assert {r.status for r in world.state.orders.of(SESSION)} == {"accepted"}
+    world.control.halt("looks odd", "Ada")
+    world.loop._wait(world.slot("finish"), once=False)
+    assert {r.status for r in world.state.orders.of(SESSION)} == {"canceled"}
+
+
+def test_the_fallback_is_told_and_recorded(tmp_path, data, caplog):
+    world = World(tmp_path, data, **{"model.name": str(tmp_path / "no-model")})
+    assert world.do("decide") == "done"
+    plan = world.state.plans.of(SESSION)
+    assert plan.forecaster == "momentum"
+    assert "no-model" in plan.fallback_reason
+    assert "momentum decided in place of" in caplog.text
+
+
+def test_a_page_that_cannot_be_written_is_told_and_no_more(tmp_path, data, caplog):
+    world = World(tmp_path, data, **{"live.monitor.backtest": str(tmp_path)})
+    world.loop.run(until=SESSION)
+    assert statuses(world) == dict.fromkeys(PHASES, "done")
+    assert f"no page of {SESSION}" in caplog.text
 
 
 def test_around_the_clock(tmp_path):
@@ -258,6 +286,7 @@ BAD = {
     "a span backwards": (["--replay", "2024-06-05:2024-06-04"], "after the last"),
     "a day off": (["--replay", "2024-06-08:2024-06-10"], "not a session"),
     "a replay at the real broker": (["--replay", "2024-06-04:2024-06-05", "--live.broker", "alpaca"], "stand-in"),
+    "a backtest without metrics": (["--live.monitor.backtest", "nowhere"], "no metrics.json"),
     "status of nothing": (["status"], "no loop has run here"),
     "an unknown flag": (["--send-order"], "did you mean"),
 }  # fmt: skip

@@ -173,6 +173,14 @@ def test_slippage_is_what_the_open_did_not_cost(market):
     assert row["drift_bps"] == pytest.approx(1e4 * way * (opened / row["reference"] - 1))
 
 
+def test_slippage_of_a_decision_within_the_session_is_from_its_price(market):
+    day = date(2020, 10, 1)
+    fill = pl.DataFrame([(day, "T01", "sell", 5.0, 99.9, 100.0)], schema=FILLS, orient="row")
+    found = slippage(fill, market, COSTS, against="decision")
+    assert found["slippage_bps"][0] == pytest.approx(10)
+    assert found["drift_bps"][0] is None
+
+
 def test_a_split_between_decision_and_fill_is_no_drift(market):
     """T05 splits two for one on 2020-07-01: half the price is the same price."""
     own = market.bars.filter(pl.col("ticker") == "T05")

@@ -79,6 +79,8 @@ def test_strategies_with_a_memory_are_replayed(
         )
         assert found.replayed == rebalances.index(asof) + 1
         assert found.rebalance == (expected.height > 0)
+        before = weights.filter(pl.col("asof") < asof)["asof"].max()
+        assert found.change_from == before
         assert_frame_equal(found.weights, expected, check_exact=True)
 
 

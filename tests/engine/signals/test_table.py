@@ -153,5 +153,7 @@ def test_what_cannot_be_asked_is_one_line(at, asof, flags, message):
 def test_quotes_outside_the_session_are_refused(at, traded):
     with pytest.raises(UsageError, match="open session only"):
         at(quotes=quoted(traded), now=datetime(2020, 8, 5, 22, 0, tzinfo=UTC))
+    with pytest.raises(UsageError, match=r"data\.add_latest false"):
+        at(quotes=quoted(traded), now=OPEN, data__add_latest="false")
     with pytest.raises(UsageError, match="no quote can be used"):
         at(quotes=quoted(traded, spread=0.5), now=OPEN)

@@ -1,4 +1,7 @@
-"""A small training run: two networks of a few thousand numbers on random bars."""
+"""A small training run: two networks of a few thousand numbers on random bars.
+
+Without dropout, so that one worker and two must agree; s2 conditioned on sampled siblings.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,9 @@ split:
   validation: {end: 2018-12-31}
 windows: {length: 24, shortest_context: 8, longest_context: 16}
 tokenizer: {d_model: 16, n_heads: 2, ff_dim: 32, n_enc_layers: 2, n_dec_layers: 2, s1_bits: 4, s2_bits: 4}
-model: {n_layers: 1, d_model: 16, n_heads: 2, ff_dim: 32, ffn_dropout_p: 0.1, resid_dropout_p: 0.1}
+model: {n_layers: 1, d_model: 16, n_heads: 2, ff_dim: 32, ffn_dropout_p: 0, resid_dropout_p: 0}
 tokenizer_stage: {steps: 30, batch: 8, learning_rate: 0.003, epoch_windows: 64, evaluate_every: 12}
-model_stage: {steps: 20, batch: 8, learning_rate: 0.003, epoch_windows: 64, evaluate_every: 8}
+model_stage: {steps: 20, batch: 8, learning_rate: 0.003, epoch_windows: 64, evaluate_every: 8, conditioning: sampled}
 checkpoint: {every: 5}
 validation: {windows: 24, rank_ic: false}
 """
