@@ -24,14 +24,13 @@ from rich.console import Console
 
 from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
-from backtest.judge import Judgement, json_ready, judge
+from backtest.judge import json_ready
 from backtest.report import ReportData, write_report
 from engine.attribution import attribute_result
 from engine.baselines.baseline import LightGBMBaseline
 from engine.baselines.stage import (
     BASELINE_FACTORS,
     LIGHTGBM,
-    baseline_columns,
     baseline_rank_ic,
     baseline_scored,
     run_baseline,
@@ -40,23 +39,29 @@ from engine.baselines.stage import (
 from engine.config import Settings
 from engine.data.market import Market, load_market
 from engine.data.sources.tables import read_sectors
-from engine.decisions import decision_dates, latest_dates, next_rebalance, rebalance_dates
-from engine.entry import EntryResult, check_entry, run_entry
+from engine.decisions import decision_dates, latest_dates, rebalance_dates
+from engine.entry import check_entry, run_entry
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
-from engine.features.sectors import SECTOR, with_sectors
+from engine.features.sectors import with_sectors
 from engine.files import write_frame
-from engine.registry import Trial, deflated, record_trials, scores_hash
+from engine.judging import (
+    REDUNDANCY_FACTOR,
+    Prepared,
+    count_trials,
+    judge_both,
+    judged_weights,
+    last_session,
+)
 from engine.results import manifest_content, metrics_content, report_frames
 from engine.run_folder import RunFolder
-from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.sanity import check_scores
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
-from engine.scoring.spec import TrainingPeriod, forecaster_spec, training_period
-from engine.selection import GridPoint, Selection, grid_points, select_weights, strategy_identity
+from engine.scoring.spec import forecaster_spec, training_period
+from engine.selection import grid_points
 from strategies import Strategy
 
 __all__ = [
@@ -70,7 +75,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-REDUNDANCY_FACTOR = "momentum_12m"
 OPTIONAL_TABLES = ("levels", "entry_trades")
 SCORE_COLUMNS = ("asof", "ticker", "horizon", "score", "score_std", "p_up", "q05", "q50", "q95")
 
@@ -92,17 +96,6 @@ class Backtest:
     gates: dict[str, Any]
     manifest: dict[str, Any]
     quarantined: int
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    market: Market
-    points: list[GridPoint]
-    costs: Costs
-    rules: GateRules
-    training: TrainingPeriod
-    spec: ForecasterSpec | None
-    sectors: pl.DataFrame | None
 
 
 @dataclass
@@ -147,9 +140,9 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             baseline = _baseline(prepared, settings, panel, folder, console)
             panel = with_baselines(panel, baseline)
         with clock.stage("judging"):
-            end = _last_session(settings, market, schedule)
-            weights, selected = _weights(prepared, settings, panel, books, schedule, end)
-            judged, before = _judge_both(prepared, settings, panel, weights, schedule, end)
+            end = last_session(settings, market, schedule)
+            weights, selected = judged_weights(prepared, settings, panel, books, schedule, end)
+            judged, before = judge_both(prepared, settings, panel, weights, schedule, end)
             entry = run_entry(
                 scored.levels,
                 market,
@@ -158,7 +151,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 after=training.until,
                 until=end,
             )
-            _count_trials(prepared, settings, scored, judged, selected, entry)
+            count_trials(prepared, settings, scored, judged, selected, entry)
             attribution, daily = attribute_result(judged, market, prepared.costs)
             gates = evaluate_gates(
                 judged,
@@ -203,7 +196,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
     return Backtest(folder, metrics, gates, manifest, sum(scored.failed.values()))
 
 
-def _prepare(settings: Settings) -> _Prepared:
+def _prepare(settings: Settings) -> Prepared:
     try:
         points = grid_points(settings.strategy)
         for point in points:
@@ -221,7 +214,7 @@ def _prepare(settings: Settings) -> _Prepared:
     sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
     market = first_tickers(load_market(settings.data), settings.data.max_tickers)
     check_entry(settings, market, predicts_bars=isinstance(spec, KronosSpec))
-    return _Prepared(market, points, costs, rules, training, spec, sectors)
+    return Prepared(market, points, costs, rules, training, spec, sectors)
 
 
 def first_tickers(market: Market, tickers: int | None) -> Market:
@@ -252,7 +245,7 @@ def gate_rules(settings: Settings) -> GateRules:
     return parse_gate_rules(content, source=str(path))
 
 
-def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: Console) -> Scored:
+def _score(prepared: Prepared, settings: Settings, folder: RunFolder, console: Console) -> Scored:
     market, scoring = prepared.market, settings.scoring
     if settings.model.name.startswith(PREFIX):
         return given_scores(
@@ -293,7 +286,7 @@ def _score(prepared: _Prepared, settings: Settings, folder: RunFolder, console: 
 
 
 def _score_lightgbm(
-    prepared: _Prepared,
+    prepared: Prepared,
     settings: Settings,
     asofs: Sequence[date],
     folder: RunFolder,
@@ -311,7 +304,7 @@ def _score_lightgbm(
 
 
 def _baseline(
-    prepared: _Prepared,
+    prepared: Prepared,
     settings: Settings,
     panel: pl.DataFrame,
     folder: RunFolder,
@@ -333,160 +326,6 @@ def target_weights(
     """Weights at the dates of `schedule` from the panel's scores and features, of nothing else."""
     frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
     return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
-
-
-def _last_session(settings: Settings, market: Market, schedule: Sequence[date]) -> date:
-    """The last session that is simulated: until the decision after the last is held."""
-    last = market.last_session
-    end = min(settings.evaluation.end or last, last)
-    if not schedule:
-        return end
-    return min(end, next_rebalance(schedule[-1], market.calendar, settings.scoring.rebalance))
-
-
-def _weights(
-    prepared: _Prepared,
-    settings: Settings,
-    panel: pl.DataFrame,
-    books: Mapping[str, pl.DataFrame],
-    schedule: Sequence[date],
-    end: date,
-) -> tuple[pl.DataFrame, Selection | None]:
-    """The weights that are judged and, of a grid, what was selected after the training period."""
-    if not settings.strategy.grid:
-        return next(iter(books.values())), None
-    market, trained = prepared.market, prepared.training.until
-    prices = market.adjusted().select("date", "ticker", "open", "close", "amount")
-    held = panel.filter(pl.col("asof").is_in(list(schedule)))
-    parts = []
-    for inside, until in ((True, min(end, trained or end)), (False, end)):
-        asofs = held.filter(pl.col("in_training") == inside)["asof"].unique().sort().to_list()
-        parts.append(
-            select_weights(
-                books,
-                prices,
-                asofs,
-                settings=settings,
-                costs=prepared.costs,
-                until=until,
-                periods_per_year=market.calendar.periods_per_year,
-            )
-        )
-    return pl.concat([part.weights for part in parts]).sort("asof", "ticker"), parts[1]
-
-
-def _judge_both(
-    prepared: _Prepared,
-    settings: Settings,
-    panel: pl.DataFrame,
-    weights: pl.DataFrame,
-    schedule: Sequence[date],
-    end: date,
-) -> tuple[Judgement, Judgement | None]:
-    """Dates after the model's training period, and those before, each with its own portfolio."""
-    trained = prepared.training.until
-    after = panel.filter(~pl.col("in_training"))
-    before = panel.filter("in_training")
-    judged = _judge(prepared, settings, after, weights, schedule, end)
-    if before.is_empty() or trained is None:
-        return judged, None
-    return judged, _judge(prepared, settings, before, weights, schedule, min(end, trained))
-
-
-def _judge(
-    prepared: _Prepared,
-    settings: Settings,
-    panel: pl.DataFrame,
-    weights: pl.DataFrame,
-    schedule: Sequence[date],
-    until: date,
-) -> Judgement:
-    market = prepared.market
-    first, last = market.bars["date"].min(), market.last_session
-    assert isinstance(first, date)
-    panel, baselines = baseline_columns(panel, settings.features)
-    return judge(
-        panel,
-        weights,
-        market.adjusted().select("date", "ticker", "open", "close", "amount"),
-        sessions=market.calendar.sessions(first, last),
-        costs=prepared.costs,
-        until=until,
-        strategy=settings.strategy.name,
-        min_cross_section=settings.evaluation.min_cross_section,
-        top_k=settings.evaluation.top_k,
-        periods_per_year=market.calendar.periods_per_year,
-        benchmark=market.benchmark,
-        baselines=baselines,
-        redundancy_factor=REDUNDANCY_FACTOR,
-        factors=settings.features,
-        sector=SECTOR,
-        price_forecasts=prepared.spec is not None and settings.scoring.score == "terminal",
-        rebalances=schedule,
-        rules=prepared.rules,
-        delisted_after=settings.simulation.delisted_after,
-        lot_size=settings.simulation.lot_size,
-        seed=settings.run.seed,
-    )
-
-
-def _count_trials(
-    prepared: _Prepared,
-    settings: Settings,
-    scored: Scored,
-    judged: Judgement,
-    selected: Selection | None,
-    entry: EntryResult,
-) -> None:
-    """Record the run, every point of its grid and what entry strategies tried in the trial
-    registry, and put the deflated Sharpe beside the Sharpe."""
-    if judged.first_asof is None or judged.last_asof is None or judged.returns.is_empty():
-        return
-    market, scoring = prepared.market, settings.scoring
-    schedule = {"rebalance": scoring.rebalance, "score": scoring.score}
-    own = Trial(
-        data_hash=market.data_hash,
-        scores=scored.fingerprint or scores_hash(scored.scores),
-        strategy=strategy_identity(settings) | schedule | {"horizons": scoring.horizons},
-        costs=settings.costs.model_dump(),
-        run=settings.run.name,
-        first_asof=judged.first_asof,
-        last_asof=judged.last_asof,
-        returns=judged.returns.select("date", "net"),
-    )
-    searched = [
-        replace(
-            own,
-            strategy=strategy_identity(settings, point.parameters)
-            | schedule
-            | {"horizons": scoring.horizons},
-            returns=selected.returns[point.label],
-        )
-        for point in prepared.points
-        if selected is not None and selected.returns[point.label].height
-    ]
-    searched += [
-        replace(own, strategy=parameters | schedule, returns=returns)
-        for parameters, returns in entry.trials
-        if returns.height
-    ]
-    count = record_trials(settings.run.dir, [*searched, own])
-    judged.metrics["portfolio"] |= deflated(
-        judged.returns,
-        count,
-        at_least=settings.evaluation.trials,
-        periods_per_year=market.calendar.periods_per_year,
-    )
-    for name, figures in entry.metrics.items():
-        net = entry.returns.filter(pl.col("strategy") == name)
-        figures["out_of_sample"] |= deflated(
-            net,
-            count,
-            at_least=settings.evaluation.trials,
-            periods_per_year=market.calendar.periods_per_year,
-        )
-    if count.problem:
-        judged.metrics["portfolio"]["trials_problem"] = count.problem
 
 
 def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:

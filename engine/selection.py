@@ -177,7 +177,8 @@ def strategy_identity(
 
 def strategy_source(strategy: StrategySettings) -> str | None:
     """SHA-256 of the file a strategy of a user's own is written in; None for a shipped one."""
-    point = grid_points(strategy)[0].strategy
-    own = getattr(point, "strategy", None)
-    path = None if own is None else inspect.getsourcefile(type(own))
+    path: str | None = strategy.name.partition(":")[0]
+    if not strategy.name.partition(":")[0].endswith((".py", ".yaml", ".yml")):
+        own = getattr(grid_points(strategy)[0].strategy, "strategy", None)  # of an entry point
+        path = None if own is None else inspect.getsourcefile(type(own))
     return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()

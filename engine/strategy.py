@@ -23,6 +23,7 @@ from types import ModuleType
 from typing import Any
 
 import polars as pl
+import yaml
 
 from engine.errors import UsageError
 from strategies import Strategy, build_strategy, check_weights
@@ -39,6 +40,8 @@ def load_strategy(name: str, parameters: Mapping[str, Any]) -> Strategy:
     Raises UsageError for a file that cannot be imported or holds no strategy, and ValueError (by
     `build_strategy`) for an unknown name or a parameter out of range.
     """
+    if name.endswith((".yaml", ".yml")):
+        return _Checked(_from_steps(name, parameters), name)
     if name.partition(":")[0].endswith(".py"):
         found, source = _from_file(name), name
     else:
@@ -71,6 +74,8 @@ class _Checked:
             weights = self.strategy.weights(frame)
         except pl.exceptions.ColumnNotFoundError as error:
             raise UsageError(self._missing_column(str(error), frame)) from None
+        except ValueError as error:
+            raise UsageError(f"{self.source}: {error}") from None
         if not isinstance(weights, pl.DataFrame) or set(weights.columns) != {
             *("asof", "ticker", "weight")
         }:
@@ -85,9 +90,14 @@ class _Checked:
         weights = weights.select("asof", "ticker", pl.col("weight").cast(pl.Float64))
         self._check_names(weights, frame)
         try:
-            return check_weights(weights, gross=float(getattr(self.strategy, "gross", 1.0)))
+            return check_weights(weights, gross=self._limit())
         except ValueError as error:
             raise UsageError(f"{self.source}: {error}") from None
+
+    def _limit(self) -> float:
+        """Σ|weight| of a date: its own limit, its gross, or 1."""
+        gross = getattr(self.strategy, "gross", 1.0)
+        return float(getattr(self.strategy, "limit", gross))
 
     def _check_names(self, weights: pl.DataFrame, frame: pl.DataFrame) -> None:
         unknown = weights.join(frame.select("asof", "ticker"), on=["asof", "ticker"], how="anti")
@@ -122,6 +132,20 @@ def _build(found: Any, parameters: Mapping[str, Any], source: str) -> Strategy:
     if not callable(getattr(built, "weights", None)):
         raise UsageError(f"{source}: has no method weights(frame)")
     return built
+
+
+def _from_steps(name: str, parameters: Mapping[str, Any]) -> Strategy:
+    """The composition a YAML file describes; ``parameters`` come before what it says."""
+    path = Path(name)
+    if not path.is_file():
+        raise UsageError(f"strategy.name: no file {name!r}")
+    try:
+        steps = yaml.safe_load(path.read_text(encoding="utf-8"))
+        if not isinstance(steps, dict):
+            raise ValueError("must hold the steps: select, weigh, …")
+        return build_strategy("composed", **steps | dict(parameters))
+    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+        raise UsageError(f"{name}: {' '.join(str(error).split())}") from None
 
 
 def _from_file(name: str) -> Any:

@@ -86,6 +86,7 @@ class Diary:
     def __init__(self, folder: Path) -> None:
         self._starts = folder / "starts.txt"
         self._shards = folder / "computed.txt"
+        self._joined = folder / "joined.txt"
         folder.mkdir(parents=True, exist_ok=True)
 
     def started(self) -> None:
@@ -108,9 +109,14 @@ class Diary:
         """How often each shard was computed."""
         return Counter(line.split()[0] for line in _lines(self._shards))
 
-    def nodes(self) -> set[str]:
-        """Nodes that a shard was computed on."""
-        return {line.split()[2] for line in _lines(self._shards)}
+    def joined(self, node: str) -> None:
+        """A node has joined late."""
+        _append(self._joined, node)
+
+    @property
+    def late_node(self) -> str | None:
+        """The node that has joined late."""
+        return next(iter(_lines(self._joined)), None)
 
     def windows_on(self, node: str) -> int:
         """Windows computed on a node."""
@@ -122,14 +128,14 @@ class Diary:
 class ObservedSpec:
     """Another spec, with a diary; the numbers are that one's.
 
-    With `third_node_after` an actor waits after so many shards, for as long as a busy machine may
-    take to start one, until a third node has computed a shard too.
+    With `late_node_after` an actor waits after so many shards, for as long as a busy machine may
+    take to start one, until the node that joins late has computed a shard too.
     """
 
     inner: ForecasterSpec
     folder: str
     shard_s: float = 0.0
-    third_node_after: int | None = None
+    late_node_after: int | None = None
 
     def identity(self) -> dict[str, Any]:
         return self.inner.identity()
@@ -141,35 +147,40 @@ class ObservedSpec:
         diary = Diary(Path(self.folder))
         forecaster = self.inner.build(threads)
         diary.started()
-        return _Observed(forecaster, diary, self.shard_s, self.third_node_after)
+        return _Observed(forecaster, diary, self.shard_s, self.late_node_after)
 
 
 class _Observed:
     def __init__(
-        self, forecaster: Forecaster, diary: Diary, shard_s: float, third_node_after: int | None
+        self, forecaster: Forecaster, diary: Diary, shard_s: float, late_node_after: int | None
     ) -> None:
         self._forecaster = forecaster
         self._diary = diary
         self._shard_s = shard_s
-        self._third_node_after = third_node_after
+        self._late_node_after = late_node_after
 
     def score(self, panel: WindowPanel, asof: np.ndarray) -> pl.DataFrame:
         frame = self._forecaster.score(panel, asof)
         if WARM_UP not in panel.tickers:
             time.sleep(self._shard_s)
-            self._await_third_node()
+            self._await_late_node()
             self._diary.computed(panel, asof)
         return frame
 
-    def _await_third_node(self) -> None:
+    def _await_late_node(self) -> None:
         import ray
 
-        after = self._third_node_after
+        after = self._late_node_after
         if after is None or self._diary.counts().total() < after:
             return
-        own = {ray.get_runtime_context().get_node_id()}
-        wait_for(lambda: len(self._diary.nodes() | own) > 2, seconds=LONGEST_WAIT_S)
-        self._third_node_after = None
+        own, diary = ray.get_runtime_context().get_node_id(), self._diary
+
+        def at_work() -> bool:
+            late = diary.late_node
+            return late is not None and (late == own or diary.windows_on(late) > 0)
+
+        wait_for(at_work, seconds=LONGEST_WAIT_S)
+        self._late_node_after = None
 
 
 def run_job(job: Job, console: Console) -> None:
@@ -238,6 +249,7 @@ def _on_nodes(job: Job, score: Callable[[], Scored]) -> tuple[Scored, str | None
                 cluster.remove_node(others[-1], allow_graceful=False)
             if job.join_at is not None and _reached(job, job.join_at, scoring):
                 joined = cluster.add_node(**node).node_id
+                Diary(Path(job.folder)).joined(joined)
             return scoring.result(), joined
     finally:
         ray.shutdown()

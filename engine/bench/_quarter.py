@@ -258,7 +258,11 @@ class Replay:
         arguments = ["--config", "live.yaml", "--replay", span, "--send-orders", *flags]
         with (self.folder / "said.txt").open("a", encoding="utf-8") as said:
             if killer is None:
-                with contextlib.redirect_stdout(said), _environment(CANARY_KEYS):
+                with (
+                    contextlib.redirect_stdout(said),
+                    contextlib.redirect_stderr(said),
+                    _environment(CANARY_KEYS),
+                ):
                     code = main(arguments)
             else:
                 code = -signal.SIGKILL

@@ -25,7 +25,6 @@ MODELS = ("mini", "small", "base")
 VOCABULARY = 1024  # of s1 and of s2
 TOKENIZER_FLOPS = 2 * 3 * (4 * 256**2 + 3 * 256 * 512)  # a token through three blocks of d 256
 BAR_BYTES = 64  # eight numbers of a bar, in the store's columns and in the price array
-PLAN_BYTES = 33
 CORE_DOLLARS = 0.04  # an hour of a rented core
 SHARD_WINDOWS = 64
 

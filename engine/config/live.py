@@ -37,7 +37,10 @@ class ForecasterChoice(_Section):
 
 
 class ScheduleSettings(_Section):
-    """When the loop acts, in minutes around the session's open and close."""
+    """When the loop acts, in minutes around the session's open and close.
+
+    `max_attempts`: how often an order is sent in all, where the broker rejects it.
+    """
 
     decide: Literal["after_close", "before_close"] = "after_close"
     after_close_min: NonNegative = 30.0

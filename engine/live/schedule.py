@@ -81,7 +81,6 @@ class Agenda:
                 ("decide", before.close + _minutes(minutes.after_close_min), ending),
                 ("check", check, ending),
                 ("trade", session.open + _minutes(minutes.after_open_min), ending),
-                ("finish", ending, session.close),
             ]
         else:
             asof = session.date
@@ -89,10 +88,11 @@ class Agenda:
                 ("check", check, session.close),
                 ("decide", ending, session.close),
                 ("trade", ending, session.close),
-                ("finish", ending, session.close),
             ]
         slots: list[Slot] = []
-        for phase, due, deadline in [*times, ("review", review, after.close)]:
+        # These two are done late rather than not at all.
+        times += [("finish", ending, after.close), ("review", review, after.close)]
+        for phase, due, deadline in times:
             due = max(due, slots[-1].due) if slots else due
             slots.append(Slot(phase, session, asof, due, deadline))
         return slots

@@ -70,8 +70,9 @@ def start(
                 folder=folder.path,
                 send=send,
             )
-            orders = "orders are sent" if send else "dry run: no order is sent"
-            monitor.tell("start", f"{broker.name} broker, {orders}", broker=broker.name)
+            if not once:
+                orders = "orders are sent" if send else "dry run: no order is sent"
+                monitor.tell("start", f"{broker.name} broker, {orders}", broker=broker.name)
             loop = Loop(context, agenda, None if replay else 30.0)
             return loop.run(once=once, until=replay[1] if replay else None)
 

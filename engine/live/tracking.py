@@ -26,7 +26,7 @@ from engine.data.market import Market
 from engine.errors import UsageError
 from engine.features.labels import compute_labels
 from engine.signals.table import SIGNALS
-from engine.signals.write import read_signals, signals_folder
+from engine.signals.write import read_signals, signals_files
 
 __all__ = [
     "FILLS",
@@ -68,8 +68,8 @@ def read_history(run_dir: Path, until: date) -> pl.DataFrame:
     Raises UsageError naming a file that cannot be read.
     """
     frames = [pl.DataFrame(schema=HISTORY)]
-    for path in sorted(signals_folder(run_dir).glob("????-??-??.json")):
-        if date.fromisoformat(path.stem) > until:
+    for day, path in sorted(signals_files(run_dir, "json").items()):
+        if day > until:
             continue
         content = _json(path)
         made = content.get("forecaster") or {}

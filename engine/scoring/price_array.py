@@ -105,9 +105,10 @@ def _adjustment(factor: np.ndarray, offsets: np.ndarray) -> np.ndarray:
     Rounding takes away what multiplying all factors by a constant leaves in the last digits; it
     is a hundred times finer than the float32 that windows end in.
     """
-    step = np.ones(len(factor))
-    step[1:] = factor[1:] / factor[:-1]
+    step, exponent = np.ones(len(factor)), np.empty(len(factor), dtype=np.intc)
+    np.divide(factor[1:], factor[:-1], out=step[1:])
     step[offsets[:-1]] = 1.0
-    mantissa, exponent = np.frexp(step)
-    digits = np.round(np.ldexp(mantissa, ADJUSTMENT_BITS))
-    return np.ldexp(digits, exponent - ADJUSTMENT_BITS)
+    np.frexp(step, step, exponent)  # in place from here: a long history is not held four times
+    np.round(np.ldexp(step, ADJUSTMENT_BITS, out=step), out=step)
+    exponent -= ADJUSTMENT_BITS
+    return np.ldexp(step, exponent, out=step)

@@ -18,7 +18,15 @@ from engine.signals.compute import FOLDER, Signals
 from engine.signals.html import render_signals
 from engine.signals.table import SIGNALS
 
-__all__ = ["Previous", "previous_signals", "signals_content", "signals_folder", "write_signals"]
+__all__ = [
+    "Previous",
+    "previous_signals",
+    "read_signals",
+    "signals_content",
+    "signals_files",
+    "signals_folder",
+    "write_signals",
+]
 
 COMPILE = ("KRONOS_COMPILE", "TOTO_DISABLE_COMPILE")
 
@@ -95,12 +103,18 @@ def previous_signals(run_dir: Path, asof: date) -> Previous | None:
 
     Raises UsageError naming a file that is no signals table.
     """
-    found = {day: path for path in signals_folder(run_dir).glob("*.parquet") if (day := _day(path))}
+    found = signals_files(run_dir, "parquet")
     earlier = [day for day in found if day < asof]
     if not earlier:
         return None
     last = max(earlier)
     return Previous(last, read_signals(found[last]).select("ticker", weight="target_weight"))
+
+
+def signals_files(run_dir: Path, kind: str) -> dict[date, Path]:
+    """The files DATE.`kind` of a `run.dir` by their session."""
+    paths = signals_folder(run_dir).glob(f"*.{kind}")
+    return {day: path for path in paths if (day := _day(path))}
 
 
 def read_signals(path: Path) -> pl.DataFrame:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtest.entry import Offsets, fit_offsets, trade_bars, trade_maxdiff
+from backtest.entry import STRATEGIES, Offsets, fit_offsets, trade_bars, trade_maxdiff
 
 START = date(2020, 1, 1)
 COLUMNS = ["last_close", "predicted_close", "predicted_high", "predicted_low"]
@@ -79,13 +79,24 @@ def test_offsets_move_both_levels_towards_the_price():
     assert found.select("entry", "exit").row(0) == (99, 103)
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
 @pytest.mark.parametrize("missing", [*COLUMNS, *BAR])
-def test_a_missing_price_is_no_trade(missing):
-    frame = case(UP, (101, 105, 97, 103))
+def test_a_missing_price_is_no_trade(missing, strategy):
+    """Halted, delisted, not listed yet, or no forecast."""
+    frame = case((100, 104, 106, 101), (101, 105, 97, 103))
+    assert trade_bars(frame, strategy=strategy, round_trip_bps=10)["side"].to_list() == [1]
     for value in (None, float("nan")):
         broken = frame.with_columns(pl.lit(value, dtype=pl.Float64).alias(missing))
-        row = trade_bars(broken, strategy="highlow", round_trip_bps=10).row(0, named=True)
+        row = trade_bars(broken, strategy=strategy, round_trip_bps=10).row(0, named=True)
         assert (row["side"], row["entry"], row["net"]) == (0, None, 0.0)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_forecast_that_ties_with_the_last_close_takes_no_side(strategy):
+    row = trade_bars(
+        case((100, 100, 106, 94), (101, 105, 97, 103)), strategy=strategy, round_trip_bps=10
+    ).row(0, named=True)
+    assert (row["side"], row["entry"], row["net"]) == (0, None, 0.0)
 
 
 def test_an_unknown_strategy_is_refused():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import date
+from pathlib import Path
 
 import polars as pl
 import pytest
@@ -100,6 +101,63 @@ def test_bad_files_are_refused_in_one_line(tmp_path, body, suffix, parameters, m
     assert "\n" not in str(caught.value)
 
 
+def test_the_example_of_the_documentation_works(tmp_path):
+    text = (Path(__file__).parents[2] / "docs" / "strategies.md").read_text()
+    code = text.split("```python\n")[1].split("```")[0]
+    assert len(code.strip().splitlines()) <= 20
+    name = written(tmp_path, code)
+    weights = load_strategy(f"{name}:AboveMedian", {"gross": 0.8}).weights(FRAME)
+    assert weights["weight"].to_list() == [0.4, 0.4, 0.0, 0.0]
+    constant = FRAME.with_columns(score=pl.lit(1.0))
+    assert load_strategy(name, {}).weights(constant)["weight"].to_list() == [0.0] * 4
+
+
+STEPS = "select: {step: top_k, k: 1}\nweigh: equal\nnet: 1.0\n"
+
+
+def steps(tmp_path, text: str) -> str:
+    path = tmp_path / "steps.yaml"
+    path.write_text(text)
+    return str(path)
+
+
+def test_a_file_of_steps_is_a_strategy(tmp_path):
+    name = steps(tmp_path, STEPS)
+    assert load_strategy(name, {}).weights(FRAME)["weight"].to_list() == [1, 0, 0, 0]
+    half = load_strategy(name, {"gross": 0.5, "net": 0.5})
+    assert half.weights(FRAME)["weight"].to_list() == [0.5, 0, 0, 0]
+    scaled = STEPS + (
+        "constrain: [{step: volatility_target, target: 9, gross: 2, column: score}]\nhorizon: 20\n"
+    )
+    leveraged = load_strategy(steps(tmp_path, scaled), {})
+    assert leveraged.weights(FRAME)["weight"].sum() > 1  # within the limit of its own step
+    assert leveraged.horizon == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("weigh: equal", r"strategy\.select: this step is missing; there are: tails"),
+        ("select: top_k", r"strategy\.weigh: this step is missing"),
+        ("select: {step: top_q}\nweigh: equal", "no step 'top_q'"),
+        ("select: {step: top_k, k: 0}\nweigh: equal", "must be a whole number"),
+        ("- select", "must hold the steps"),
+        ("select: [", "steps.yaml"),
+        (STEPS.replace("equal", "{step: inverse_volatility, column: label}"),
+         "reads 'label': labels are of the future"),
+        (STEPS.replace("equal", "{step: inverse_volatility, column: beta}"), "add it to `features`"),
+    ],
+)  # fmt: skip
+def test_bad_files_of_steps_are_refused_with_file_and_rule(tmp_path, text, message):
+    name = steps(tmp_path, text)
+    with pytest.raises(UsageError, match=message) as caught:
+        load_strategy(name, {}).weights(FRAME)
+    assert "steps.yaml" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
 def test_a_missing_file_is_named():
     with pytest.raises(UsageError, match=r"no file 'nowhere\.py'"):
         load_strategy("nowhere.py", {})
+    with pytest.raises(UsageError, match=r"no file 'nowhere\.yaml'"):
+        load_strategy("nowhere.yaml", {})

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from datetime import date
 
+import pytest
+
 from engine.bench._fake_faults import Faults
 from engine.bench._quarter import Killer, Replay, World
 from engine.config.settings import DataSettings
 from engine.data.market import load_market
 
 
+@pytest.mark.slow
 def test_a_killed_and_disturbed_replay_ends_as_one_left_alone(tmp_path):
     bars = load_market(DataSettings(start=date(2012, 1, 3), end=date(2012, 9, 28))).bars
     world = World.make(tmp_path / "bars.parquet", bars, 4)

@@ -76,6 +76,10 @@ def test_settings_that_decide_change_the_config_hash_and_places_do_not(command, 
         (("--as-of", "1999-06-28"), "--as-of 1999-06-28"),
         (("--as-of", "2012-06-29", "--strategy.nmae", "x"), "strategy.nmae"),
         (("--as-of", "2012-06-29", "--live.forecaster.fallbck", "x"), "did you mean"),
+        (
+            ("--as-of", "2012-06-29", "--strategy.grid", "{quantile: [0.2, 0.4]}"),
+            "strategy.grid: signals follow one point of it",
+        ),
     ],
 )
 def test_bad_usage_is_one_line(command, capsys, argv, message):
@@ -135,3 +139,27 @@ def test_the_page_needs_nothing_and_escapes_what_it_shows(command, tmp_path):
     for row in content["table"]:
         assert f">{row['ticker']}</th>" in page
     assert "history shorter than lookback" in page
+
+
+def test_the_fallback_is_told_everywhere(tmp_path, capsys):
+    flags = [*FLAGS, "--run.dir", str(tmp_path), "--model.name", "scores:gone.parquet"]
+    assert main(["--as-of", "2012-06-29", *flags]) == 0
+    said = capsys.readouterr()
+    assert "momentum scores instead" in said.err
+    assert "scored by the fallback" in said.out
+    made = json.loads((tmp_path / "signals" / "2012-06-29.json").read_text())["forecaster"]
+    assert (made["name"], made["preferred"]) == ("momentum", "scores:gone.parquet")
+    assert "scores file not found" in made["fallback_reason"]
+    page = (tmp_path / "signals" / "2012-06-29.html").read_text()
+    assert "The fallback scored" in page
+
+
+def test_no_forecaster_at_all_is_a_failure_in_one_line(tmp_path, capsys):
+    flags = [*FLAGS, "--run.dir", str(tmp_path), "--model.name", "scores:a.parquet"]
+    assert (
+        main(["--as-of", "2012-06-29", *flags, "--live.forecaster.fallback", "scores:b.parquet"])
+        == 1
+    )
+    assert "a.parquet" in capsys.readouterr().err
+    assert main(["--as-of", "2012-06-29", *flags, "--live.forecaster.fallback", "null"]) == 2
+    assert not list((tmp_path / "signals").glob("*.json"))

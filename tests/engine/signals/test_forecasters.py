@@ -19,6 +19,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
+from engine.data.market import load_market
 from engine.errors import UsageError
 from engine.features.panel import build_panel
 from engine.pipeline import target_weights
@@ -139,42 +140,53 @@ def test_damaged_weights_are_a_reason_too(settings, tmp_path):
     assert "cannot be loaded" in found.fallback_reason
 
 
-def test_a_model_in_its_process_decides_as_on_ray_and_leaves_its_memory(
+def test_a_model_decides_in_its_process_as_in_a_backtest_and_leaves_its_memory(
     settings, traded, noised, tmp_path
 ):
-    """Reference: two dates at once on the whole data, on Ray, in the panel of the backtest."""
-    from engine.data.market import load_market
-
-    asked = settings(**NANO)
+    """Reference: the dates at once on the whole data. The buffer makes both dates decide."""
+    asked = settings(
+        **NANO,
+        scoring__rebalance="monthly",
+        strategy__name="long_short_quantile",
+        strategy__quantile="0.3",
+        strategy__buffer="0.6",
+        strategy__since="2020-10-01",
+    )
     market = load_market(asked.data)
-    dates = [date(2020, 10, 30), ASOF]
-    spec = forecaster_spec(asked.model, asked.scoring)
+    dates = [date(2020, 10, 30), date(2020, 11, 30)]
     scored = score_market(
         market.bars,
         market.calendar,
         dates,
-        spec=spec,
+        spec=forecaster_spec(asked.model, asked.scoring),
         scoring=asked.scoring,
         seed=0,
         shards=tmp_path / "elsewhere",
         console=Console(quiet=True),
+        inline_shards=1,
     )
     panel = build_panel(
         scored.scores, market, feature_names=asked.features, horizons=[5], trained_until=None
     )
-    strategy = load_strategy("long_short_quantile", {"quantile": 0.3})
+    strategy = load_strategy("long_short_quantile", {"quantile": 0.3, "buffer": 0.6})
     expected = target_weights(strategy, panel, asked.features, dates)
-    memory = []
-    for asof in dates:
-        noised(traded, asof).write_parquet(tmp_path / "bars.parquet")
-        found = compute_signals(asked, asof)
-        assert found.fallback_reason is None
-        assert found.fingerprint == scored.fingerprint
-        assert found.identity["forecaster"] == "kronos"
-        assert_frame_equal(found.weights, expected.filter(pl.col("asof") == asof), check_exact=True)
-        memory.append(resident())
+    noised(traded, dates[-1]).write_parquet(tmp_path / "bars.parquet")
+    before = resident()
+    found = compute_signals(asked, dates[-1])
+    assert resident() - before < 50e6
     assert not workers(tmp_path)
-    assert memory[1] - memory[0] < 50e6
+    assert found.fallback_reason is None
+    assert found.replayed == 2
+    assert found.fingerprint == scored.fingerprint
+    assert found.identity["forecaster"] == "kronos"
+    assert_frame_equal(
+        found.weights, expected.filter(pl.col("asof") == dates[-1]), check_exact=True
+    )
+    assert_frame_equal(
+        found.table.drop_nulls("rank").sort("ticker").select("score"),
+        scored.scores.filter(pl.col("asof") == dates[-1], pl.col("status") == "ok").select("score"),
+        check_exact=True,
+    )
 
 
 def resident() -> int:
