@@ -28,14 +28,8 @@ def command(make_bars, tmp_path_factory):
             *("--data.source", "parquet", "--data.path", str(prices), "--data.benchmark", "null"),
             *("--model.name", str(MODEL), "--scoring.lookback", "48", "--scoring.batch_size", "16"),
             *("--scoring.sampling.temperature", "1", "--scoring.sampling.paths", "4"),
-            *(
-                "--scoring.actors",
-                "1",
-                "--evaluation.start",
-                "2018-08-01",
-                "--scoring.horizons",
-                "10",
-            ),
+            *("--scoring.actors", "1", "--scoring.horizons", "10"),
+            *("--evaluation.start", "2018-08-01", "--baselines.lightgbm.enabled", "false"),
         ]
 
     return build
