@@ -17,7 +17,7 @@ live: $(VENV)/.installed
 	. ./.env.compile && $(PY) -m engine.live $(ARGS)
 
 test: $(VENV)/.installed-test
-	. ./.env.compile && $(PY) -m pytest -n 2 --dist loadfile $(ARGS)
+	. ./.env.compile && $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; set PYTHON=/path/to/python" >&2; exit 2; }

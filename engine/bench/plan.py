@@ -71,7 +71,9 @@ class _Steps:
         before, started = _resident("VmRSS"), time.perf_counter()
         yield
         seconds = time.perf_counter() - started
-        self.rows.append((name, seconds, before, _resident("VmHWM"), _resident("VmRSS")))
+        after = _resident("VmRSS")
+        peak = max(before, after, _resident("VmHWM"))  # the kernel's counters lag a little
+        self.rows.append((name, seconds, before, peak, after))
 
 
 def _resident(what: str) -> float:
