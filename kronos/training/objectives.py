@@ -6,6 +6,7 @@ it and average gradients over workers.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any
 
@@ -24,7 +25,7 @@ __all__ = ["ModelObjective", "Objective", "TokenizerObjective", "share_codebook"
 Average = Callable[[Tensor], Tensor]
 
 
-class Objective(nn.Module):
+class Objective(nn.Module, ABC):
     """A stage's module and its loss.
 
     ``forward(*arguments(draw))`` gives the loss and named figures of the same windows; ``trained``
@@ -33,8 +34,9 @@ class Objective(nn.Module):
 
     trained: Any
 
+    @abstractmethod
     def arguments(self, draw: Draw, device: torch.device) -> tuple[Any, ...]:
-        raise NotImplementedError
+        """What ``forward`` takes for a draw, on the device."""
 
 
 class TokenizerObjective(Objective):
