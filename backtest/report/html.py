@@ -16,6 +16,7 @@ from .data import ReportData
 from .formatting import count, is_number, share
 from .gate_cards import SYMBOLS, gates
 from .glossary import GLOSSARY
+from .templating import page_templates
 
 __all__ = ["render_html"]
 
@@ -27,16 +28,9 @@ def render_html(data: ReportData, charts: dict[str, Chart] | None = None) -> str
 
     Everything that comes from data is escaped. The same data give the same bytes.
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATES)
     environment.filters["dates"] = _whole_dates
     charts = build_charts(data) if charts is None else charts
     return environment.get_template("report.html.j2").render(

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from backtest.report.formatting import decimal, is_number, percent, share
+from backtest.report.templating import page_templates
 from engine.live.page_charts import draw_charts
 from engine.live.tracking import Standing
 
@@ -28,16 +29,9 @@ VERDICTS = {
 
 def render_page(day: Daily) -> str:
     """The page as text. Everything from data is escaped; the same figures give the same bytes."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATES)
     # Drawings hold no text from data but dates.
     charts = {name: Markup(svg) for name, svg in draw_charts(day).items()}
     return environment.get_template("daily.html.j2").render(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.report.formatting import decimal, is_number, percent, share
+from backtest.report.templating import page_templates
 
 __all__ = ["render_signals"]
 
@@ -16,16 +17,9 @@ TEMPLATES = Path(__file__).parent / "templates"
 
 def render_signals(content: Mapping[str, Any]) -> str:
     """The page of what `write.signals_content` holds. Everything from data is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
 
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATES)
     ranked = [row for row in content["table"] if row["rank"] is not None]
     rows = _rows(ranked)
     return environment.get_template("signals.html.j2").render(

@@ -7,6 +7,7 @@ from typing import Any
 
 import polars as pl
 
+from backtest.report.templating import page_templates
 from engine.data.check.audit import Audit
 from engine.data.check.findings import RULES
 from engine.data.check.show import headline
@@ -20,15 +21,7 @@ SHOWN = 200
 
 def render_html(audit: Audit) -> str:
     """The page as text; everything that comes from data is escaped."""
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = page_templates(TEMPLATES)
     counts = audit.counts()
     years, grid = _by_year(audit.findings)
     return environment.get_template("check.html.j2").render(

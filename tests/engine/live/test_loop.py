@@ -26,18 +26,6 @@ PHASES = ["decide", "check", "trade", "finish", "review"]
 NEXT = date(2024, 6, 5)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("market") / "bars.parquet"
-    make_bars().write_parquet(path)
-    return path
-
-
-@pytest.fixture
-def world(tmp_path, data):
-    return World(tmp_path, data)
-
-
 def statuses(world, day=SESSION):
     return {name: mark.status for name, mark in world.state.cycles.marks(day).items()}
 

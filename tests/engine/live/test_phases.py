@@ -14,18 +14,6 @@ from engine.signals.compute import compute_signals
 NEXT = date(2024, 6, 5)
 
 
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    path = tmp_path_factory.mktemp("market") / "bars.parquet"
-    make_bars().write_parquet(path)
-    return path
-
-
-@pytest.fixture
-def world(tmp_path, data):
-    return World(tmp_path, data)
-
-
 def test_a_session_from_decision_to_review(world):
     assert world.do("decide") == "done"
     plan = world.state.plans.of(SESSION)
@@ -208,15 +196,21 @@ def planned(data, tmp_path_factory):
     return world.state.plans.of(SESSION)
 
 
-@pytest.mark.parametrize("guard", TRADE)
-def test_no_order_goes_out_while_a_guard_is_tripped(tmp_path, data, planned, guard):
+def traded_with(guard, folder, data, planned):
+    """A world whose trade phase met what trips a guard, and that phase's slot."""
     broken, flags = TRADE[guard]
-    world = World(tmp_path, data, **flags)
+    world = World(folder, data, **flags)
     world.state.plans.record(planned)
     slot = world.slot("trade")
     world.clock.wait_until(slot.due)
     broken(world)
     world.loop._do(slot)
+    return world, slot
+
+
+@pytest.mark.parametrize("guard", TRADE)
+def test_no_order_goes_out_while_a_guard_is_tripped(tmp_path, data, planned, guard):
+    world, _ = traded_with(guard, tmp_path, data, planned)
     assert world.mark("trade") == "halted"
     assert guard in world.guards()
     assert world.orders() == []
@@ -225,13 +219,7 @@ def test_no_order_goes_out_while_a_guard_is_tripped(tmp_path, data, planned, gua
 
 @pytest.mark.parametrize("guard", ["daily_loss", "drawdown", "kill_switch"])
 def test_losses_and_the_switch_hold_until_resume(tmp_path, data, planned, guard):
-    broken, flags = TRADE[guard]
-    world = World(tmp_path, data, **flags)
-    world.state.plans.record(planned)
-    slot = world.slot("trade")
-    world.clock.wait_until(slot.due)
-    broken(world)
-    world.loop._do(slot)
+    world, slot = traded_with(guard, tmp_path, data, planned)
     assert world.control.halted() is not None
     assert world.loop._over(slot)
     world.control.resume()
