@@ -20,12 +20,12 @@ from engine.baselines.baseline import PREDICTIONS, LightGBMBaseline
 from engine.baselines.stage import BASELINE_FACTORS, LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.data.market import Market
+from engine.data.membership import only_members
 from engine.features.factors import market_features
 from engine.features.panel import build_panel
 from engine.pipeline import gate_rules, target_weights
 from engine.run_folder import RunFolder
 from engine.scoring.forecaster import Forecaster
-from engine.scoring.membership import only_members
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import assemble_scores

@@ -204,7 +204,7 @@ def _identity(
     market: Market, data: TrainingSet, settings: LightGBMSettings, embargo: int, seed: int
 ) -> dict[str, Any]:
     return {
-        "version": 1,
+        "version": 2,  # 2: z-scores compare with the members of a date
         "forecaster": "lightgbm",
         "lightgbm": metadata.version("lightgbm"),
         "data_hash": market.data_hash,

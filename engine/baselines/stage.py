@@ -12,8 +12,8 @@ from backtest.ic import information_coefficient
 from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
 from engine.config import Settings
 from engine.data import Market
+from engine.data.membership import only_members
 from engine.run_folder import RunFolder
-from engine.scoring.membership import only_members
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 

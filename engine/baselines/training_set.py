@@ -15,9 +15,9 @@ import numpy as np
 import polars as pl
 
 from engine.data import Market
+from engine.data.membership import only_members
 from engine.features.factors import FACTORS, market_features
 from engine.features.labels import compute_labels
-from engine.scoring.membership import only_members
 
 __all__ = ["TrainingSet", "build_training_set", "distinct_factors"]
 

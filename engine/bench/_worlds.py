@@ -115,7 +115,7 @@ def scores_of(world: World) -> Mapping[str, np.ndarray]:
     """Scores in the order of the panel, by what is known of them.
 
     independent, persistent (AR(1), 0.99 a month, the same for every horizon), planted (persistent
-    with a share of the label that gives an expected RankIC of 0.08 at each horizon),
+    with a share of the label's ranks that gives an expected RankIC of 0.08 at each horizon),
     inverted (planted, turned round) and foresight (the label itself).
     """
     rng = np.random.default_rng([world.seed, 1])
@@ -124,9 +124,10 @@ def scores_of(world: World) -> Mapping[str, np.ndarray]:
     persistent = _persistent(rng, shape[0], shape[1])[:, :, None]
     share = _share(SKILL, shape[1])
     # Standardised over each date: the spread of 100 persistent numbers stays what it happened to be
-    # for years, and with it would the skill that a fixed share of the label gives.
+    # for years, and with it would the skill that a fixed share of the label gives. Only the label's
+    # ranks count: with its fat tails the expected RankIC would be missed.
     beside = np.sqrt(1 - share**2) * _standardised(persistent)
-    planted = share * _standardised(label) + beside
+    planted = share * _standardised(_normal_scores(label)) + beside
     independent = np.broadcast_to(rng.normal(size=(*shape[:2], 1)), shape)
     found = {
         "independent": independent,
@@ -158,6 +159,13 @@ def _share(rank_ic: float, names: int) -> float:
         return float(6 / (np.pi * (names + 1)) * arcs)
 
     return float(brentq(lambda rho: expected(rho) - rank_ic, 0.0, 0.9))
+
+
+def _normal_scores(values: np.ndarray) -> np.ndarray:
+    """Over the names of each date, the normal quantiles of the ranks (van der Waerden, 1952)."""
+    from scipy.stats import norm, rankdata
+
+    return norm.ppf((rankdata(values, axis=1) - 0.5) / values.shape[1])
 
 
 def _standardised(values: np.ndarray) -> np.ndarray:

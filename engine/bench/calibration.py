@@ -13,8 +13,9 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ from engine.config.load import CONFIGS
 from engine.config.settings import LightGBMSettings
 from engine.progress import WorkProgress
 
-__all__ = ["SUMMARY", "calibrate", "run", "table"]
+__all__ = ["SUMMARY", "calibrate", "end_with_parent", "run", "table"]
 
 SUMMARY = "gate pass rates and interval coverage in simulated worlds with scores of known skill"
 GATES = ("factor", "ml", "practical")
@@ -214,8 +215,22 @@ def _in_processes(seeds: range, size: Size, workers: int) -> Iterator[list[dict[
         return
     # Each process is one slot: its libraries must not start a thread a core on top.
     os.environ.update(dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS"), "1"))
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(
+        workers, mp_context=get_context("spawn"), initializer=end_with_parent
+    ) as pool:
         yield from pool.map(_one, ((seed, size) for seed in seeds))
+
+
+def end_with_parent() -> None:
+    """Initialise a worker: without its parent it would wait for work for ever."""
+    parent = parent_process()
+
+    def watch() -> None:
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    Thread(target=watch, daemon=True).start()
 
 
 def _one(asked: tuple[int, Size]) -> list[dict[str, Any]]:

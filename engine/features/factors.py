@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 
 from engine.data import Market
+from engine.data.membership import is_member
 from engine.errors import UsageError
 from engine.features import formulas
 from engine.features.known import attach_known
@@ -121,7 +122,7 @@ FACTORS: Mapping[str, Factor] = MappingProxyType(
         ),
         **{
             f"{name}_z": Factor(
-                f"({name} − mean)/std over the tickers of the date",
+                f"({name} − mean)/std over the members of the date",
                 "Asness, Moskowitz and Pedersen, 2013",
                 factor.expression,
                 zscore_of=name,
@@ -141,11 +142,13 @@ def check_factors(names: Sequence[str]) -> None:
 
 
 def market_features(market: Market, names: Sequence[str]) -> pl.DataFrame:
-    """`compute_features` of a market: its calendar's periods a year, its benchmark for beta."""
+    """`compute_features` of a market: its calendar's periods a year, its benchmark for beta, its
+    members to compare with."""
     return compute_features(
         market.bars,
         names,
         benchmark=market.benchmark,
+        members=market.members,
         periods_per_year=market.calendar.periods_per_year,
     )
 
@@ -155,11 +158,13 @@ def compute_features(
     names: Sequence[str],
     *,
     benchmark: pl.DataFrame | None = None,
+    members: pl.DataFrame | None = None,
     periods_per_year: int = 252,
 ) -> pl.DataFrame:
     """Factors at every bar: `feature_query`, collected."""
-    query = feature_query(bars, names, benchmark=benchmark, periods_per_year=periods_per_year)
-    return query.collect()
+    return feature_query(
+        bars, names, benchmark=benchmark, members=members, periods_per_year=periods_per_year
+    ).collect()
 
 
 def feature_query(
@@ -167,6 +172,7 @@ def feature_query(
     names: Sequence[str],
     *,
     benchmark: pl.DataFrame | None = None,
+    members: pl.DataFrame | None = None,
     periods_per_year: int = 252,
 ) -> pl.LazyFrame:
     """Factors at every bar, not computed yet.
@@ -178,7 +184,10 @@ def feature_query(
     names
         Keys of `FACTORS`.
     benchmark
-        date, close: the market of beta. None: the equal-weight index of `bars`.
+        date, close: the market of beta. None: the equal-weight index of the members.
+    members
+        ticker, from, to: a z-score compares with the members of its date, so that a ticker which
+        joins later does not move it. None: with every ticker that has a bar.
     periods_per_year
         Annualises volatilities: 252, or 365 where every day is a session.
 
@@ -194,7 +203,7 @@ def feature_query(
     check_factors(names)
     if not names:
         return bars.lazy().select("date", "ticker")
-    frame = _prepared(bars, names, benchmark)
+    frame = _prepared(bars, names, benchmark, members)
     columns = {name: FACTORS[name].expression(periods_per_year) for name in names}
     # The bars of a ticker stay together and in order, so the keys need not be carried along.
     found = pl.concat(
@@ -208,7 +217,10 @@ def feature_query(
     )
     keys = bars.lazy().select("date", "ticker")
     scores = [name for name in names if FACTORS[name].zscore_of]
-    return pl.concat([keys, found], how="horizontal").with_columns(_zscore(name) for name in scores)
+    inside = None if members is None else is_member(bars.select("ticker", asof="date"), members)
+    return pl.concat([keys, found], how="horizontal").with_columns(
+        _zscore(name, inside) for name in scores
+    )
 
 
 def _blocks(tickers: pl.Series) -> list[tuple[int, int]]:
@@ -220,14 +232,17 @@ def _blocks(tickers: pl.Series) -> list[tuple[int, int]]:
 
 
 def _prepared(
-    bars: pl.DataFrame, names: Sequence[str], benchmark: pl.DataFrame | None
+    bars: pl.DataFrame,
+    names: Sequence[str],
+    benchmark: pl.DataFrame | None,
+    members: pl.DataFrame | None,
 ) -> pl.DataFrame:
     """date, ticker, close, daily, amount and market, in the order of `bars`."""
     assert bars["ticker"].is_sorted(), "bars must be sorted by (ticker, date)"
     market = pl.lit(None, dtype=pl.Float64).alias("market")
     frame = bars.select("date", "ticker", "amount", market, close=adjusted_close())
     if any(name.startswith("beta") for name in names):
-        index = equal_weight_index(bars) if benchmark is None else benchmark
+        index = equal_weight_index(bars, members) if benchmark is None else benchmark
         frame = attach_known(frame.drop("market"), index, on="date", market="close")
     # A market level at each of the ticker's own bars: over a halt both returns span it.
     same = pl.col("ticker") == pl.col("ticker").shift(1)
@@ -237,26 +252,28 @@ def _prepared(
     return frame.with_columns(pl.col("ticker").set_sorted(), daily=daily, market=moved)
 
 
-def _zscore(name: str) -> pl.Expr:
-    columns = [pl.col("date"), pl.col(name)]
+def _zscore(name: str, inside: pl.Series | None) -> pl.Expr:
+    columns = [pl.col("date"), pl.col(name), pl.lit(True if inside is None else inside)]
     return pl.map_batches(columns, _standardised, return_dtype=pl.Float64).alias(name)
 
 
 def _standardised(columns: Sequence[pl.Series]) -> pl.Series:
-    """(value − mean)/std over the rows of each date; null where the value is, or all are equal.
+    """(value − mean)/std, both over the rows of the date that are inside; null where the value is,
+    or all are equal.
 
     On arrays, because sums of polars that are fast add up in an order that depends on the rows of
     other dates, so that later bars would move the last digit; `bincount` adds row by row.
     """
-    dates, values = columns
+    dates, values, inside = columns
     if not len(values):
         return values
     day = dates.to_physical().to_numpy()
     code, value = day - day.min(), values.to_numpy()
-    known = ~np.isnan(value)
-    n = np.bincount(code, weights=known)
-    mean = np.bincount(code, weights=np.where(known, value, 0.0)) / np.maximum(n, 1)
-    beside = np.where(known, value - mean[code], 0.0)
-    variance = np.bincount(code, weights=beside * beside) / np.maximum(n - 1, 1)
+    counted = ~np.isnan(value) & inside.to_numpy()
+    n = np.bincount(code, weights=counted)
+    mean = np.bincount(code, weights=np.where(counted, value, 0.0)) / np.maximum(n, 1)
+    beside = value - mean[code]
+    square = np.where(counted, beside * beside, 0.0)
+    variance = np.bincount(code, weights=square) / np.maximum(n - 1, 1)
     spread = np.where(variance > 0, np.sqrt(variance), np.nan)
-    return pl.Series(np.where(known, beside / spread[code], np.nan), nan_to_null=True)
+    return pl.Series(beside / spread[code], nan_to_null=True)

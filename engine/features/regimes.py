@@ -26,14 +26,16 @@ def classify_regimes(market: Market, asofs: Sequence[date]) -> pl.DataFrame:
       low ≤ 33 < mid ≤ 67 < high.
     - trend: benchmark return over 20 sessions > 0 is bull, else bear.
 
-    Without a benchmark, an index of the candidates' equal-weight daily returns takes its place.
+    Without a benchmark, an index of the members' equal-weight daily returns takes its place.
 
     Returns
     -------
     asof, volatility_regime (low, mid, high), trend_regime (bull, bear), one row a distinct asof,
     sorted. Null where the history is too short, or ended before the asof (`known.MAX_AGE`).
     """
-    index = equal_weight_index(market.bars) if market.benchmark is None else market.benchmark
+    index = market.benchmark
+    if index is None:
+        index = equal_weight_index(market.bars, market.members)
     if market.volatility_index is not None:
         volatility = market.volatility_index.select("date", value="close")
     else:

@@ -27,6 +27,7 @@ from rich.console import Console
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
+from engine.data.membership import only_members
 from engine.errors import UsageError
 from engine.scoring.bar_grid import generated_steps
 from engine.scoring.cache import ScoreCache, open_cache
@@ -37,7 +38,6 @@ from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.inline import score_shards_here
 from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
 from engine.scoring.longer import as_planned, longer_generations, renamed
-from engine.scoring.membership import only_members
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.progress import ScoringProgress

@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 
 from engine.data.market import Market
+from engine.data.membership import NOT_A_MEMBER, is_member
 from engine.decisions import Span
 from engine.errors import UsageError
-from engine.scoring.membership import NOT_A_MEMBER, is_member
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 

@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 
 from engine.data.market import Market
-from engine.scoring.membership import is_member
+from engine.data.membership import is_member
 from engine.scoring.plan import NO_BAR
 
 __all__ = ["SIGNALS", "signals_table"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -75,3 +79,40 @@ def test_worlds_are_drawn_from_their_seed_and_hold_nothing_to_predict():
     assert world.panel["label"].null_count() == 0
     labels = np.array([make_world(s, names=20, years=1).panel["label"].mean() for s in range(6)])
     assert abs(labels.mean()) < 0.01
+
+
+OWNER = """
+import os, time
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from engine.bench.calibration import end_with_parent
+
+if __name__ == "__main__":
+    context = get_context("spawn")
+    with ProcessPoolExecutor(1, mp_context=context, initializer=end_with_parent) as pool:
+        print(pool.submit(os.getpid).result(), flush=True)
+        time.sleep(600)
+"""
+
+
+def test_workers_of_a_killed_calibration_end(tmp_path):
+    script = tmp_path / "owner.py"
+    script.write_text(OWNER)
+    owner = subprocess.Popen([sys.executable, script], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    worker = Path("/proc") / owner.stdout.readline().strip() / "stat"
+    assert worker.exists()
+    owner.kill()
+    owner.communicate()
+    deadline = time.monotonic() + 30
+    while not ended(worker) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert ended(worker)
+
+
+def ended(stat: Path) -> bool:
+    """Gone, or a zombie that nobody has collected."""
+    try:
+        return stat.read_text().rpartition(")")[2].split()[0] in "ZX"
+    except OSError:
+        return True
