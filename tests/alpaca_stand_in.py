@@ -19,12 +19,14 @@ from engine.config.live import AlpacaSettings
 from engine.live.alpaca import AlpacaBroker
 from engine.live.bar_book import BarBook, fixed_book
 from engine.live.clock import FileClock
+from engine.live.records import Order
 
-__all__ = ["CALENDAR", "DAYS", "KEYS", "Side", "closing", "make_bars", "opening", "play"]
+__all__ = ["BUY", "CALENDAR", "DAYS", "KEYS", "Side", "closing", "make_bars", "opening", "play"]
 
 CALENDAR = TradingCalendar("XNYS")
 DAYS = CALENDAR.sessions(date(2024, 1, 2), date(2024, 3, 28))
 KEYS = {"APCA_API_KEY_ID": "PKCANARY0KEY0ID", "APCA_API_SECRET_KEY": "canary/secret+0123456789"}
+BUY = Order("day-1-A-buy", "A", "buy", 100)
 
 
 def make_bars(tickers: str = "AB", seed: int = 0) -> pl.DataFrame:

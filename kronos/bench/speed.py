@@ -122,7 +122,7 @@ def measure(
         },
         "plain_estimated": True,
         "windows_with_equal_prices": int(same.sum()),
-        "bars_per_s": batch * steps / wall["fast"],
+        "tokens_per_s": 2 * batch * steps / wall["fast"],
         "work_flops": batch * flops * (args.context + steps),
         "cache_bytes_read": batch * steps * reads,
         "peak_bytes": {

@@ -22,7 +22,7 @@ def markdown(result: dict[str, Any]) -> str:
         f"{rates['stock_flops'] / 1e9:.0f}), reading memory {rates['read_bytes'] / 1e9:.0f} GB/s.",
         "",
         "| size | windows × steps | plain s (estimated) | exact s | fast s | exact × | fast × "
-        "| exact × CPU | fast × CPU | bars/s | of linear | of memory | peak MB exact, fast "
+        "| exact × CPU | fast × CPU | tokens/s | of linear | of memory | peak MB exact, fast "
         "| runs | load |",
         "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
     ]
@@ -32,7 +32,7 @@ def markdown(result: dict[str, Any]) -> str:
             f"| {row['size']} | {row['batch']} × {row['steps']} | {wall['plain']:.0f} "
             f"| {wall['exact']:.2f} | {wall['fast']:.2f} | {ratio['exact_wall']:.1f} "
             f"| {ratio['fast_wall']:.1f} | {ratio['exact_cpu']:.1f} | {ratio['fast_cpu']:.1f} "
-            f"| {row['bars_per_s']:.0f} "
+            f"| {row['tokens_per_s']:.0f} "
             f"| {row['work_flops'] / wall['fast'] / rates['linear_flops']:.0%} "
             f"| {row['cache_bytes_read'] / wall['fast'] / rates['read_bytes']:.0%} "
             + ("| –" if peak is None else f"| {peak['exact'] / 1e6:.0f}, {peak['fast'] / 1e6:.0f}")
@@ -44,7 +44,8 @@ def markdown(result: dict[str, Any]) -> str:
         "estimated in every row: single steps are timed at the first, middle and last length on "
         "at most 12 windows, in turn with the other runs, summed by Simpson's rule and scaled by "
         "the number of windows. The shares are of the two ceilings over the whole run: a prefill "
-        "is bound by the first, a decode step by the second.",
+        "is bound by the first, a decode step by the second. A bar is two tokens; tokens/s are of "
+        "`fast`.",
         "",
     ]
     return "\n".join(lines)

@@ -1,8 +1,9 @@
-"""The small market that tests of the live loop share."""
+"""The small market, and the broker's stand-in, that tests of the live loop share."""
 
 from __future__ import annotations
 
 import pytest
+from alpaca_stand_in import play
 from live_world import World, make_bars
 
 
@@ -16,3 +17,9 @@ def data(tmp_path_factory):
 @pytest.fixture
 def world(tmp_path, data):
     return World(tmp_path, data)
+
+
+@pytest.fixture
+def side(tmp_path):
+    with play(tmp_path) as side:
+        yield side
