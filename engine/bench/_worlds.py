@@ -35,7 +35,7 @@ class World:
     Attributes
     ----------
     market
-        Bars of the names; the benchmark is the common factor.
+        Bars of the names; the benchmark is their equal-weight index.
     panel
         asof, ticker, horizon, labels, momentum_12m, regimes, fold; every session of the judged
         years, sorted by (asof, ticker, horizon).
@@ -73,7 +73,9 @@ def make_world(seed: int, *, names: int, years: int) -> World:
     daily = common[:, None] * loading + rng.normal(0, 0.02, (length, names))
     close = 50 * np.cumprod(1 + daily, axis=0)
     opened = close * np.exp(rng.normal(0, 0.003, close.shape))
-    index = np.cumprod(1 + common)
+    # An index of these very names, as a large universe's is: beside the bare common factor every
+    # portfolio would carry the luck of all names on top of its own.
+    index = np.cumprod(1 + daily.mean(axis=1))
     tickers = pl.Series([f"N{k:03d}" for k in range(names)])
     days = pl.Series(sessions, dtype=pl.Date)
     cell = np.arange(length * names)
