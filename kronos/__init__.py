@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kronos.folder import CheckpointError
     from kronos.forecast import Forecast, PathStatistics
     from kronos.info import CheckpointInfo, checkpoint_info
+    from kronos.kernel_cache import remembered_kernel
     from kronos.kernels import check_kernel, choose_kernel
     from kronos.loading import load_predictor
     from kronos.predictor import KronosPredictor
@@ -38,6 +39,7 @@ __all__ = [
     "checkpoint_info",
     "choose_kernel",
     "load_predictor",
+    "remembered_kernel",
     "time_features",
 ]
 
@@ -55,6 +57,7 @@ _HOMES = {
     "checkpoint_info": "info",
     "choose_kernel": "kernels",
     "load_predictor": "loading",
+    "remembered_kernel": "kernel_cache",
     "time_features": "embeddings",
 }
 

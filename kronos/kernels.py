@@ -11,13 +11,9 @@ torch version in ``$XDG_CACHE_HOME/kronos/kernels.json``.
 
 from __future__ import annotations
 
-import json
-import os
-import tempfile
 import time
 from collections.abc import Callable
 from functools import cache, partial
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -26,15 +22,14 @@ from torch import Tensor
 from kronos.cache import CacheSlice
 from kronos.decoder import Decoder
 from kronos.fast import FastDecoder
+from kronos.kernel_cache import KERNELS, remember_kernel, remembered_kernel
 from kronos.linear import OneDnnLinear
-from kronos.machine import cache_folder, processor
 from kronos.native import load_library
 from kronos.native_decoder import NativeDecoder
 from kronos.transformer import Kronos
 
 __all__ = ["KERNELS", "check_kernel", "choose_kernel", "speed_ratios"]
 
-KERNELS = ("stock", "onednn", "native")
 # Worth another kernel's bits only beyond the noise of a timing.
 FASTER = 1.05
 
@@ -48,16 +43,14 @@ def choose_kernel(device: str | torch.device = "cpu", *, remembered: bool = True
     """
     if torch.device(device).type != "cpu":
         return "stock"
-    path, key = cache_folder() / "kernels.json", f"{processor()}, torch {torch.__version__}"
-    answers = read_answers(path)
-    known = answers.get(key)
-    if remembered and known in KERNELS and fault(known) is None:
+    known = remembered_kernel() if remembered else None
+    if known is not None and fault(known) is None:
         return known
     ratios = speed_ratios()
     best = max(ratios, key=lambda kernel: ratios[kernel])
     kernel = best if ratios[best] > FASTER else "stock"
     if remembered:
-        write_answers(path, answers | {key: kernel})
+        remember_kernel(kernel)
     return kernel
 
 
@@ -203,27 +196,6 @@ def seconds(work: Callable[[], object], at_least: float = 5e-3) -> float:
         work()
         calls += 1
     return spent / calls
-
-
-def read_answers(path: Path) -> dict[str, str]:
-    try:
-        answers = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return answers if isinstance(answers, dict) else {}
-
-
-def write_answers(path: Path, answers: dict[str, str]) -> None:
-    """Whole or not at all; a folder that cannot be written is no error, the probe just repeats."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", dir=path.parent, delete=False, encoding="utf-8"
-        ) as file:
-            json.dump(answers, file, indent=1, sort_keys=True)
-        os.replace(file.name, path)
-    except OSError:
-        pass
 
 
 def first_line(error: BaseException) -> str:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from pathlib import Path
 
 __all__ = ["cache_folder", "processor"]
 
 
 def processor() -> str:
-    """The processor model, as far as the machine tells."""
-    import torch  # seconds, that whoever only asks for the folder need not wait
-
+    """The processor model and the vector instructions that torch uses on it, as far as the machine
+    tells; without loading torch, which takes seconds."""
     facts: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines():
@@ -22,7 +22,17 @@ def processor() -> str:
         pass
     name = facts.get("model name") or platform.processor() or platform.machine()
     numbers = [facts[key] for key in ("cpu family", "model", "stepping") if key in facts]
-    return " ".join([name, "/".join(numbers), torch.backends.cpu.get_cpu_capability()])
+    return " ".join([name, "/".join(numbers), _instructions(facts.get("flags", "").split())])
+
+
+def _instructions(flags: Sequence[str]) -> str:
+    """As torch names them: those asked for by ATEN_CPU_CAPABILITY, else the widest there are."""
+    asked = os.environ.get("ATEN_CPU_CAPABILITY", "").upper()
+    if asked in ("DEFAULT", "AVX2", "AVX512"):
+        return asked
+    if {"avx512f", "avx512vl", "avx512bw", "avx512dq", "fma"}.issubset(flags):
+        return "AVX512"
+    return "AVX2" if {"avx2", "fma"}.issubset(flags) else "DEFAULT"
 
 
 def cache_folder() -> Path:

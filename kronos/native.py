@@ -8,7 +8,6 @@ finds the kernel absent.
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import os
 import platform
 import shutil
@@ -20,13 +19,9 @@ from pathlib import Path
 
 from torch import Tensor
 
-from kronos.machine import cache_folder, processor
+from kronos.kernel_cache import FLAGS, SOURCES, library_path
 
 __all__ = ["Block", "advise", "call", "load_library"]
-
-SOURCES = Path(__file__).with_name("csrc")
-# Contraction is on, reassociation is off: all machines with fused multiply-add give equal bits.
-FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
 
 
 class Block(ctypes.Structure):
@@ -51,10 +46,11 @@ def load_library() -> ctypes.CDLL:
     """Compile once, load. Raises OSError saying why it cannot be had."""
     if platform.system() != "Linux":
         raise OSError("the compiled kernel is for Linux")
-    sources = b"".join(path.read_bytes() for path in sorted(SOURCES.iterdir()))
-    digest = hashlib.sha256(sources + " ".join((*FLAGS, processor())).encode()).hexdigest()[:16]
-    path = cache_folder() / f"kernel-{digest}.so"
-    library = ctypes.CDLL(str(path)) if path.is_file() else compile_library(path)
+    path = library_path()
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError:  # not there yet, or damaged
+        library = compile_library(path)
     for name, arguments in SIGNATURES.items():
         function = getattr(library, name)
         function.argtypes, function.restype = arguments, ctypes.c_int

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +16,15 @@ import pytest
 import torch
 from kronos_golden import Golden
 
-from kronos import Kronos, KronosPredictor, KronosTokenizer, compilation, kernels
+from kronos import (
+    Kronos,
+    KronosPredictor,
+    KronosTokenizer,
+    compilation,
+    kernel_cache,
+    kernels,
+    machine,
+)
 from kronos.bench import compiling, table
 from kronos.cache import CacheSlice
 from kronos.native import load_library
@@ -34,7 +44,7 @@ def test_the_choice_is_remembered(own_cache: Path, monkeypatch: pytest.MonkeyPat
     assert kernels.choose_kernel() == "stock"
     answers = json.loads((own_cache / "kernels.json").read_text())
     assert list(answers.values()) == ["stock"]
-    assert f"torch {torch.__version__}" in next(iter(answers))
+    assert f"torch {metadata.version('torch')}" in next(iter(answers))
     # Remembered: whatever a second timing would say.
     monkeypatch.setattr(kernels, "speed_ratios", lambda: {"onednn": 9.0, "native": 0.0})
     assert kernels.choose_kernel() == "stock"
@@ -56,7 +66,29 @@ def test_an_answer_for_another_torch_is_not_taken(
 def test_a_broken_memory_is_as_none(own_cache: Path, content: str) -> None:
     own_cache.mkdir()
     (own_cache / "kernels.json").write_text(content)
-    assert kernels.read_answers(own_cache / "kernels.json") == {}
+    assert kernel_cache.read_answers(own_cache / "kernels.json") == {}
+    assert kernel_cache.remembered_kernel() is None
+
+
+def test_remembering_needs_no_torch(own_cache: Path) -> None:
+    """Its import takes longer than all else that a run with nothing to score does."""
+    kernel_cache.remember_kernel("onednn")
+    code = "import kronos, sys; print(kronos.remembered_kernel(), 'torch' in sys.modules)"
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["onednn", "False"]
+    assert kernel_cache.remembered_kernel("cuda:0") == "stock"
+
+
+def test_the_compiled_kernel_is_remembered_with_its_library(own_cache: Path) -> None:
+    kernel_cache.remember_kernel("native")
+    assert kernel_cache.remembered_kernel() is None
+    kernel_cache.library_path().touch()
+    assert kernel_cache.remembered_kernel() == "native"
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="vector instructions of x86")
+def test_vector_instructions_are_those_that_torch_uses() -> None:
+    assert machine.processor().endswith(torch.backends.cpu.get_cpu_capability())
 
 
 def test_the_probe_measures() -> None:
@@ -97,6 +129,17 @@ def forward_bits() -> str:
 
 @pytest.mark.skipif(kernels.native_fault() is not None, reason="no compiled kernel here")
 class TestNative:
+    def test_a_damaged_library_is_compiled_again(self, own_cache: Path) -> None:
+        path = kernel_cache.library_path()
+        path.parent.mkdir()
+        path.write_bytes(b"no library")
+        load_library.cache_clear()
+        try:
+            load_library()
+        finally:
+            load_library.cache_clear()
+        assert path.stat().st_size > 10_000
+
     @pytest.mark.parametrize("wide", [4, 8])
     def test_narrower_registers_give_the_same_bits(
         self, wide: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

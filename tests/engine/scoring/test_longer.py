@@ -28,7 +28,7 @@ def test_shorter_horizons_come_from_longer_forecasts_to_the_last_bit(
             lookback=64,
             horizons=horizons,
             cpus_per_actor=threads,
-            batch_size=8,
+            batch_size=16,
             sampling=SamplingSettings(paths=3),
             cache="off",
         )
