@@ -3,9 +3,9 @@
 1. `Pool` keeps actors alive: it follows nodes that join and leave, and ends the run with a
    `PoolError` when none can be brought to work.
 2. `_fill` gives each actor its next call once the last one is committed, so a driver that is
-   killed loses at most one computed call an actor, also if its actors live on for a while. Where
-   the few milliseconds of waiting would tell (calls under `PIPELINED_S`, commits to an object
-   store) an actor has two calls. A call is one shard, or several if they take milliseconds.
+   killed loses at most one computed call an actor, also if its actors live on for a while. Only
+   where a commit is a request to an object store, and waiting for it would tell, has an actor two
+   calls. A call is one shard, or several if they take milliseconds.
 3. A reply is a finished Parquet file, which the driver alone commits: workers need no disk of
    ours, and a shard is written once however often it ran.
 4. A call that raised, died or outlasted `timeout_s` goes to `WorkQueue.fail`, which tries it
@@ -41,8 +41,7 @@ from engine.scoring.work import Fault, Work, WorkQueue
 __all__ = ["MemoryShortageError", "Outcome", "PoolError", "score_shards"]
 
 log = logging.getLogger(__name__)
-MOST_CALLS = 2
-PIPELINED_S = 0.1
+REMOTE_CALLS = 2
 POLL_S = 0.2
 COMMIT_POLL_S = 0.005
 # A commit to a local disk takes about a millisecond: its actor is not to wait a poll longer.
@@ -138,8 +137,8 @@ class _Loop:
         self._progress = progress
         self._told = 0.0
         self._shard_s: float | None = None
-        self._call_s: float | None = None
-        self._remote = store is not None and not isinstance(store.folder, LocalFolder)
+        remote = store is not None and not isinstance(store.folder, LocalFolder)
+        self._most_calls = REMOTE_CALLS if remote else 1
         self._writers = ThreadPoolExecutor(store.folder.threads if store else 1)
         self._commits: list[tuple[Future[Any], Slot, Call]] = []
         self._outcome = Outcome(failed=queue.failed)
@@ -166,9 +165,7 @@ class _Loop:
 
     def _fill(self, slot: Slot) -> None:
         only = len(self._pool.ready) == 1
-        short = self._call_s is not None and self._call_s < PIPELINED_S
-        most_calls = MOST_CALLS if short or self._remote else 1
-        while len(slot.calls) < most_calls and len(self._queue):
+        while len(slot.calls) < self._most_calls and len(self._queue):
             now = time.monotonic()
             works = self._queue.take(slot.number, self._most(), now, only_actor=only)
             if not works:
@@ -182,7 +179,7 @@ class _Loop:
         """Shards that one call may hold."""
         if self._shard_s is None or self._shard_s > SHORT_S:
             return 1
-        fair = len(self._queue) // (MOST_CALLS * len(self._pool.slots))
+        fair = len(self._queue) // (2 * len(self._pool.slots))
         return max(1, min(int(CALL_S / max(self._shard_s, 1e-6)), MOST_SHARDS, fair))
 
     def _listen(self) -> None:
@@ -242,7 +239,6 @@ class _Loop:
     def _accept(self, slot: Slot, call: Call, reply: Reply) -> None:
         slot.health = reply.health
         self._shard_s = _mean(self._shard_s, reply.seconds / len(call.works))
-        self._call_s = _mean(self._call_s, reply.seconds)
         future: Future[Any] = Future()
         if self._store is not None and reply.content:
             future = self._writers.submit(self._store.commit, _name(call.works), reply.content)
