@@ -96,7 +96,8 @@ def _backtest(
         *("--data.source", "parquet", "--data.path", str(options.path)),
         *("--model.name", str(options.model), "--model.trained_until", "2000-01-01"),
         *("--evaluation.max_dates", str(options.dates)),
-        *("--run.dir", str(folder / "runs"), *settings),
+        # What an earlier benchmark left in the shared cache would be read instead of scored.
+        *("--run.dir", str(folder / "runs"), "--scoring.cache", "off", *settings),
     ]
     started = time.perf_counter()
     done = subprocess.run(command, stdout=sys.stderr.fileno(), check=False)

@@ -27,12 +27,15 @@ def whole(job, ray):
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("disturb", "lost"),
-    [(kill_node, 1), (lambda job: kill_driver(job, (0.5,)), 2)],
+    ("disturb", "shard_s", "lost"),
+    [(kill_node, 0.2, 1), (lambda job: kill_driver(job, (0.5,)), 0.08, 2)],
     ids=["node", "driver"],
 )
-def test_a_kill_changes_no_score_and_costs_a_shard_an_actor(job, whole, disturb, lost, tmp_path):
-    done = disturb(replace(job, folder=str(tmp_path)))
+def test_a_kill_changes_no_score_and_costs_a_shard_an_actor(
+    job, whole, disturb, shard_s, lost, tmp_path
+):
+    """Also where shards are quick: an actor has no second one before the first is committed."""
+    done = disturb(replace(job, folder=str(tmp_path), shard_s=shard_s))
     assert whole.recomputed == 0
     assert done.scores == whole.scores
     assert done.recomputed <= lost
