@@ -217,7 +217,9 @@ def feature_query(
     )
     keys = bars.lazy().select("date", "ticker")
     scores = [name for name in names if FACTORS[name].zscore_of]
-    inside = None if members is None else is_member(bars.select("ticker", asof="date"), members)
+    inside = None
+    if scores and members is not None:
+        inside = is_member(bars.select("ticker", asof="date"), members)
     return pl.concat([keys, found], how="horizontal").with_columns(
         _zscore(name, inside) for name in scores
     )

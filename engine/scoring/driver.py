@@ -179,6 +179,7 @@ class _Loop:
         """Shards that one call may hold."""
         if self._shard_s is None or self._shard_s > SHORT_S:
             return 1
+        # Two calls an actor stay to be given out, so that none works on long after the others.
         fair = len(self._queue) // (2 * len(self._pool.slots))
         return max(1, min(int(CALL_S / max(self._shard_s, 1e-6)), MOST_SHARDS, fair))
 
