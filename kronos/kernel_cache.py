@@ -21,6 +21,7 @@ __all__ = [
     "library_path",
     "read_answers",
     "remember_kernel",
+    "remembered_answer",
     "remembered_kernel",
 ]
 
@@ -28,6 +29,8 @@ KERNELS = ("stock", "onednn", "native")
 SOURCES = Path(__file__).with_name("csrc")
 # Contraction is on, reassociation is off: all machines with fused multiply-add give equal bits.
 FLAGS = ("-O2", "-march=native", "-fno-math-errno", "-ffp-contract=fast", "-fPIC", "-fopenmp")
+# Answers that could not be written, for this process: by file and machine.
+_UNWRITTEN: dict[tuple[Path, str], str] = {}
 
 
 def library_path() -> Path:
@@ -38,31 +41,42 @@ def library_path() -> Path:
 
 
 def remembered_kernel(device: str = "cpu") -> str | None:
-    """The answer of an earlier probe on this processor model and torch version; "stock" off CPUs.
+    """The answer of an earlier probe, where it can be used as it is; "stock" off CPUs.
 
-    None where there was none, or where the library that it needs is gone.
+    None where there was none, or where the library that it needs is yet to be compiled.
     """
     if not device.startswith("cpu"):
         return "stock"
-    known = read_answers(_answers_path()).get(_machine())
-    if known not in KERNELS or (known == "native" and not library_path().is_file()):
-        return None
-    return known
+    known = remembered_answer()
+    return None if known == "native" and not library_path().is_file() else known
+
+
+def remembered_answer() -> str | None:
+    """What an earlier probe found on this processor model and torch version; None: there was none.
+
+    It holds without its library too: that is compiled again, to the same bits, while another
+    probe might find another kernel, and with it other scores.
+    """
+    path, machine = _answers_path(), _machine()
+    known = _UNWRITTEN.get((path, machine)) or read_answers(path).get(machine)
+    return known if known in KERNELS else None
 
 
 def remember_kernel(kernel: str) -> None:
-    """Whole or not at all; a folder that cannot be written is no error, the probe just repeats."""
-    path = _answers_path()
-    answers = read_answers(path) | {_machine(): kernel}
+    """Whole or not at all; where the folder cannot be written, as long as this process lives."""
+    path, machine = _answers_path(), _machine()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        answers = read_answers(path) | {machine: kernel}
         with tempfile.NamedTemporaryFile(
             "w", dir=path.parent, delete=False, encoding="utf-8"
         ) as file:
             json.dump(answers, file, indent=1, sort_keys=True)
         os.replace(file.name, path)
     except OSError:
-        pass
+        _UNWRITTEN[path, machine] = kernel
+    else:
+        _UNWRITTEN.pop((path, machine), None)
 
 
 def read_answers(path: Path) -> dict[str, str]:

@@ -22,7 +22,7 @@ from torch import Tensor
 from kronos.cache import CacheSlice
 from kronos.decoder import Decoder
 from kronos.fast import FastDecoder
-from kronos.kernel_cache import KERNELS, remember_kernel, remembered_kernel
+from kronos.kernel_cache import KERNELS, remember_kernel, remembered_answer
 from kronos.linear import OneDnnLinear
 from kronos.native import load_library
 from kronos.native_decoder import NativeDecoder
@@ -43,14 +43,18 @@ def choose_kernel(device: str | torch.device = "cpu", *, remembered: bool = True
     """
     if torch.device(device).type != "cpu":
         return "stock"
-    known = remembered_kernel() if remembered else None
+    known = remembered_answer() if remembered else None
     if known is not None and fault(known) is None:
         return known
     ratios = speed_ratios()
     best = max(ratios, key=lambda kernel: ratios[kernel])
     kernel = best if ratios[best] > FASTER else "stock"
-    if remembered:
-        remember_kernel(kernel)
+    if not remembered:
+        return kernel
+    # Two runs that probe a new machine side by side must agree: the first answer stands.
+    if (first := remembered_answer()) not in (None, known):
+        return first
+    remember_kernel(kernel)
     return kernel
 
 

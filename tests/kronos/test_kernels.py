@@ -86,6 +86,41 @@ def test_the_compiled_kernel_is_remembered_with_its_library(own_cache: Path) -> 
     assert kernel_cache.remembered_kernel() == "native"
 
 
+def no_probe() -> dict[str, float]:
+    raise AssertionError("probed again")
+
+
+@pytest.mark.skipif(kernels.native_fault() is not None, reason="no compiled kernel here")
+def test_an_answer_outlives_its_library(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Timing noise in a second probe would change the kernel, and with it all scores."""
+    kernel_cache.remember_kernel("native")
+    monkeypatch.setattr(kernels, "speed_ratios", no_probe)
+    assert kernels.choose_kernel() == "native"
+
+
+def test_an_answer_that_cannot_be_written_holds_for_the_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file" / "cache"))
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(kernels, "speed_ratios", lambda: {"onednn": 2.0, "native": 0.0})
+    monkeypatch.setattr(kernels, "fault", lambda _: None)
+    assert kernels.choose_kernel() == "onednn"
+    monkeypatch.setattr(kernels, "speed_ratios", no_probe)
+    assert kernels.choose_kernel() == kernel_cache.remembered_kernel() == "onednn"
+
+
+def test_of_two_runs_that_probe_at_once_the_first_answer_stands(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def slow() -> dict[str, float]:
+        kernel_cache.remember_kernel("stock")  # the other run's, meanwhile
+        return {"onednn": 2.0, "native": 0.0}
+
+    monkeypatch.setattr(kernels, "speed_ratios", slow)
+    assert kernels.choose_kernel() == kernel_cache.remembered_answer() == "stock"
+
+
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="vector instructions of x86")
 def test_vector_instructions_are_those_that_torch_uses() -> None:
     assert machine.processor().endswith(torch.backends.cpu.get_cpu_capability())
