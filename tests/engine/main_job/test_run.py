@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import re
 from datetime import date
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
+from main_job import TICKERS, read
 
-from engine.backtest import main
 from engine.scoring.cluster import ray_cluster
 
-TICKERS = [f"T{n:02d}" for n in range(14)]
-SPAN = (date(2017, 1, 3), date(2019, 3, 29))
 COMPLETE = {
     "config.yaml",
     "manifest.json",
@@ -34,40 +29,6 @@ COMPLETE = {
 def ray():
     with ray_cluster(None, cpus=2, object_bytes=0):
         yield
-
-
-@pytest.fixture(scope="module")
-def bars(make_bars) -> pl.DataFrame:
-    return make_bars({**dict.fromkeys(TICKERS, SPAN), "IDX": SPAN}, seed=3)
-
-
-@pytest.fixture(scope="module")
-def prices(bars, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("bars") / "prices.parquet"
-    bars.write_parquet(path)
-    return path
-
-
-@pytest.fixture
-def backtest(prices, tmp_path, capsys):
-    def run(*argv: str, data: Path = prices, name: str = "run") -> tuple[int, Path, str]:
-        code = main(
-            [
-                *("--data.source", "parquet", "--data.path", str(data)),
-                *("--data.benchmark", "IDX", "--model.name", "momentum"),
-                *("--run.dir", str(tmp_path / "runs"), "--run.name", name),
-                *("--evaluation.start", "2018-01-01"),
-                *argv,
-            ]
-        )
-        said = capsys.readouterr()
-        return code, tmp_path / "runs" / name, said.out + said.err
-
-    return run
-
-
-def read(folder: Path, name: str) -> dict:
-    return json.loads((folder / name).read_text())
 
 
 def test_a_run_leaves_a_complete_folder(backtest):
@@ -200,108 +161,6 @@ def test_scores_of_anybody_are_judged(backtest, bars, tmp_path):
         assert gate["reasons"][0].startswith("training period unknown")
 
 
-@pytest.fixture
-def judge_scores(prices, tmp_path, capsys):
-    """Judge a scores frame without bounding the evaluation, as the README shows."""
-
-    def run(scores: pl.DataFrame, *argv: str) -> tuple[int, Path, str]:
-        path = tmp_path / "given.parquet"
-        scores.write_parquet(path)
-        code = main(
-            [
-                *("--data.source", "parquet", "--data.path", str(prices)),
-                *("--data.benchmark", "IDX", "--model.name", f"scores:{path}"),
-                *("--run.dir", str(tmp_path / "runs"), "--run.name", "given"),
-                *("--scoring.horizons", "5", "--model.trained_until", "2016-12-31", *argv),
-            ]
-        )
-        said = capsys.readouterr()
-        return code, tmp_path / "runs" / "given", said.out + said.err
-
-    return run
-
-
-def random_scores(days: list[date], seed: int = 0) -> pl.DataFrame:
-    rng = np.random.default_rng(seed)
-    rows = [(day, ticker, 5, float(rng.normal())) for day in days for ticker in TICKERS]
-    return pl.DataFrame(rows, schema=["asof", "ticker", "horizon", "score"], orient="row")
-
-
-def test_a_portfolio_ends_with_its_last_decision(judge_scores, calendar):
-    days = calendar.rebalances(date(2018, 1, 1), date(2018, 6, 30), "monthly")
-    code, folder, _ = judge_scores(random_scores(days))
-    portfolio = read(folder, "metrics.json")["portfolio"]
-    assert code == 0
-    assert (portfolio["first_date"], portfolio["last_date"]) == ("2018-02-01", "2018-07-31")
-
-
-def test_daily_scores_are_judged_daily_and_traded_at_rebalances(judge_scores, calendar):
-    days = calendar.sessions(date(2018, 1, 1), date(2018, 6, 29))
-    _, folder, _ = judge_scores(random_scores(days))
-    metrics = read(folder, "metrics.json")
-    assert metrics["horizons"]["5"]["n_dates"] == len(days)
-    weights = pl.read_parquet(folder / "weights.parquet")
-    ends = calendar.rebalances(date(2018, 1, 1), date(2018, 6, 29), "monthly")
-    assert weights["asof"].unique().sort().to_list() == ends
-    top = random_scores(days).sort("score", descending=True).group_by("asof").head(2)
-    held = {day: set(part["ticker"]) for (day,), part in top.group_by("asof")}
-
-    def churn(dates):
-        return np.median([1 - len(held[a] & held[b]) / 2 for a, b in zip(dates, dates[1:])])  # noqa: B905, RUF007
-
-    assert metrics["churn"]["rebalance_median"] == pytest.approx(churn(ends))
-    assert metrics["churn"]["daily_median"] == pytest.approx(churn(days))
-
-
-def test_sectors_enter_the_neutralised_rank_ic(judge_scores, calendar, tmp_path):
-    path = tmp_path / "sectors.csv"
-    lines = [f"{ticker},{'odd' if n % 2 else 'even'}" for n, ticker in enumerate(TICKERS[:-1])]
-    path.write_text("\n".join(["ticker,sector", *lines]))
-    days = calendar.rebalances(date(2018, 1, 1), date(2018, 6, 30), "monthly")
-    code, folder, _ = judge_scores(random_scores(days), "--data.sectors", str(path))
-    metrics = read(folder, "metrics.json")
-    assert code == 0
-    assert metrics["horizons"]["5"]["neutral_factors"] == ["momentum_12m", "beta_252", "sector"]
-    report = (folder / "report.md").read_text().replace("\\", "")
-    assert "free of momentum_12m, beta_252 and sector" in report
-    assert [n for why, n in metrics["flags"].items() if "without a sector" in why] == [len(days)]
-    path.write_text("ticker,sector\nT00,\n")
-    code, _, said = judge_scores(random_scores(days), "--data.sectors", str(path))
-    assert code == 2
-    assert "row 1 (ticker T00): sector is empty" in " ".join(said.split())
-
-
-def test_every_row_of_a_scores_file_is_accounted_for(judge_scores, calendar):
-    days = calendar.rebalances(date(2018, 1, 1), date(2018, 12, 31), "monthly")
-    scores = random_scores([*days, date(2025, 1, 31)]).with_row_index()
-    row = pl.col("index")
-    broken = scores.with_columns(
-        score=pl.when(row == 3).then(None).when(row == 4).then(float("inf")).otherwise("score"),
-        ticker=pl.when(row == 5).then(None).when(row == 6).then(pl.lit("XX")).otherwise("ticker"),
-    ).drop("index")
-    code, folder, _ = judge_scores(broken, "--evaluation.end", "2018-11-30")
-    drops = read(folder, "metrics.json")["drops"]
-    assert code == 0
-    assert drops["score missing or not finite"] == 2
-    assert drops["score without asof or ticker"] == 1
-    assert drops["score of a ticker that the data lack"] == 1
-    assert drops["score of a date outside the data"] == 14
-    assert drops["score outside evaluation.start and evaluation.end"] == 14
-    kept = pl.read_parquet(folder / "scores.parquet").height
-    lost = sum(n for reason, n in drops.items() if reason.startswith("score "))
-    assert kept + lost == broken.height
-
-
-def test_scores_that_cannot_be_judged_are_refused_with_the_count(judge_scores):
-    scores = random_scores([date(2018, 1, 31)]).with_columns(score=pl.lit(None, dtype=pl.Float64))
-    code, _, said = judge_scores(scores)
-    assert code == 2
-    assert "14 × score missing or not finite" in said
-    code, _, said = judge_scores(random_scores([date(2018, 1, 27)]))
-    assert code == 2
-    assert "T00 has a score at 2018-01-27, which is not a session of XNYS" in said
-
-
 def test_a_run_that_fails_leaves_the_folder_as_it_was(backtest, monkeypatch):
     _, folder, _ = backtest()
     before = {path.name: path.read_bytes() for path in folder.glob("*.*") if path.suffix != ".log"}
@@ -401,81 +260,6 @@ def test_bad_rows_are_quarantined_and_counted(backtest, bars, tmp_path):
 
 def test_require_gates_is_for_automation(backtest):
     assert backtest("--require-gates")[0] == 4
-
-
-@pytest.mark.parametrize(
-    ("argv", "message"),
-    [
-        (["--scoring.actor", "1"], r"unknown key 'scoring\.actor'.*'scoring\.actors'"),
-        (["--data.path", "nowhere.parquet"], r"nowhere\.parquet"),
-        (["--data.universe", "T01,T0X"], r"T0X"),
-        (["--data.universe", "[]"], r"data\.universe"),
-        (["--data.benchmark", "SPX"], r"data\.benchmark.*SPX"),
-        (["--data.calendar", "XNYZ"], r"XNYZ"),
-        (["--evaluation.start", "2030-01-01"], r"evaluation\.start 2030-01-01 is after the last bar"),
-        (["--evaluation.start", "2010-01-01", "--evaluation.end", "2010-06-01"], r"evaluation\.end 2010-06-01 is before the first bar"),
-        (["--features", "momentum_9m"], r"momentum_9m"),
-        (["--strategy.name", "long_shrt"], r"long_shrt"),
-        (["--strategy.quantile", "0.9"], r"strategy\.quantile"),
-        (["--strategy.grid", "{quantile: [0.1, 0.9]}"], r"strategy\.quantile: 0\.9"),
-        (["--strategy.grid", "{quantle: [0.1]}"], r"strategy\.quantle.*did you mean 'quantile'"),
-        (["--entry.strategies", "simple"], r"entry\.strategies: momentum predicts no open"),
-        (["--strategy.quantile", "{a: ["], r"strategy\.quantile"),
-        (["--strategy.horizon", "7"], r"strategy\.horizon: 7 is not among"),
-        (["--scoring.horizons", "99999"], r"scoring\.horizons"),
-        (["--strategy.quantle", "0.1"], r"strategy\.quantle|quantile"),
-        (["--model.name", "./no/such/folder"], r"no/such/folder"),
-        (["--model.name", "scores:nowhere.csv"], r"nowhere\.csv"),
-        (["--model.name", "kronos-nano", "--model.device", "cuda"], r"model\.device: cuda needs scoring\.gpus_per_actor"),
-        (["--model.name", "kronos-nano", "--model.device", "mps"], r"model\.device.*mps"),
-        (["--scoring.horizons", "5,9000", "--model.name", "kronos-nano"], r"9000"),
-        (["--evaluation.gates", "nowhere.yaml"], r"nowhere\.yaml"),
-    ],
-)  # fmt: skip
-def test_bad_input_is_one_line_and_exit_code_2(backtest, argv, message):
-    code, folder, said = backtest(*argv)
-    assert code == 2
-    assert re.search(message, said)
-    assert said.startswith("error: ")
-    assert said.count("\n") == 1
-    assert "Traceback" not in said
-    assert not (folder / "scores.parquet").exists()
-
-
-def test_a_model_folder_without_weights_is_named(backtest, tmp_path):
-    empty = tmp_path / "mine"
-    empty.mkdir()
-    code, _, said = backtest("--model.name", str(empty))
-    assert code == 2
-    assert str(empty) in said
-    assert said.count("\n") == 1
-
-
-def test_bars_without_a_column_are_named(backtest, bars, tmp_path):
-    path = tmp_path / "narrow.parquet"
-    bars.drop("low").write_parquet(path)
-    code, _, said = backtest(data=path)
-    assert code == 2
-    assert "narrow.parquet" in said
-    assert "low" in said
-
-
-def test_a_folder_in_use_is_refused(backtest, tmp_path):
-    import fcntl
-
-    _, folder, _ = backtest()
-    with (folder / ".lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        code, _, said = backtest()
-    assert code == 2
-    assert "in use" in said
-
-
-def test_a_folder_that_cannot_be_written_is_named(backtest, tmp_path):
-    (tmp_path / "runs").write_text("a file where the folder should be")
-    code, _, said = backtest()
-    assert code == 2
-    assert "cannot be written" in said
 
 
 def test_a_preset_limits_dates_and_tickers_and_checks_the_scores(backtest):
