@@ -114,6 +114,7 @@ class ModelSettings(Section):
     revision: str | None = None
     device: str = "auto"
     profile: Literal["exact", "fast"] = "fast"
+    kernel: Literal["auto", "stock", "onednn", "native"] = "auto"
     max_context: Annotated[int, Field(ge=2)] | None = None
     trained_until: date | None = None
     dependency_rope: Literal["exact", "trained"] = "exact"
@@ -123,6 +124,12 @@ class ModelSettings(Section):
     def _repair_is_not_exact(self) -> ModelSettings:
         if self.repair and self.profile == "exact":
             raise ValueError("model.repair changes published results; use model.profile fast")
+        return self
+
+    @model_validator(mode="after")
+    def _kernels_are_of_the_fast_profile(self) -> ModelSettings:
+        if self.kernel != "auto" and self.profile == "exact":
+            raise ValueError("model.kernel is for model.profile fast; exact has no choice of one")
         return self
 
     @field_validator("device")

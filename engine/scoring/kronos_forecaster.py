@@ -68,7 +68,7 @@ class KronosSpec:
             ),
             device=device,
             profile=model.profile,
-            kernel=_kernel(model.profile, device),
+            kernel=_kernel(model, device, here=cluster_address(scoring.ray_address) is None),
             repair=model.repair,
             max_context=info.max_context,
             dependency_rope=model.dependency_rope,
@@ -163,15 +163,29 @@ class _KronosForecaster:
         )
 
 
-def _kernel(profile: str, device: str) -> str | None:
-    """The fast profile's kernel, probed or remembered once here and then the same on every actor:
-    if each chose for itself, timing noise would mix kernels and so last bits."""
-    if profile == "exact":
+def _kernel(model: ModelSettings, device: str, *, here: bool) -> str | None:
+    """The fast profile's kernel, given or probed or remembered once and then the same on every
+    actor: if each chose for itself, timing noise would mix kernels and so last bits.
+
+    Raises UsageError for a given one that does not work: on this machine, if the actors are `here`,
+    or on such a device; what the nodes of a cluster have, they say themselves.
+    """
+    if model.profile == "exact":
         return None
     from kronos import remembered_kernel
 
-    if kernel := remembered_kernel(device):  # the actors check that it computes right
-        return kernel
+    remembered = remembered_kernel(device)
+    if model.kernel not in ("auto", remembered):
+        if here or not device.startswith("cpu"):
+            from kronos import check_kernel
+
+            try:
+                check_kernel(model.kernel, device)
+            except ValueError as error:
+                raise UsageError(f"model.kernel: {error}") from None
+        return model.kernel
+    if remembered:  # the actors check that it computes right
+        return remembered
     from kronos import choose_kernel
 
     return choose_kernel(device)

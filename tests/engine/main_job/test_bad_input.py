@@ -33,6 +33,8 @@ import pytest
         (["--model.name", "scores:nowhere.csv"], r"nowhere\.csv"),
         (["--model.name", "kronos-nano", "--model.device", "cuda"], r"model\.device: cuda needs scoring\.gpus_per_actor"),
         (["--model.name", "kronos-nano", "--model.device", "mps"], r"model\.device.*mps"),
+        (["--model.kernel", "natve"], r"model\.kernel"),
+        (["--model.kernel", "native", "--model.profile", "exact"], r"model\.kernel is for model\.profile fast"),
         (["--scoring.horizons", "5,9000", "--model.name", "kronos-nano"], r"9000"),
         (["--evaluation.gates", "nowhere.yaml"], r"nowhere\.yaml"),
     ],
