@@ -35,7 +35,7 @@ def run_command(command: Callable[[], int]) -> int:
     try:
         return command()
     except UsageError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {_printable(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print("interrupted; the same command goes on where this one stopped", file=sys.stderr)
@@ -54,7 +54,8 @@ class _WarningLine(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if not record.exc_info:
-            print(f"{record.levelname.lower()}: {record.getMessage()}", file=sys.stderr)
+            line = _printable(record.getMessage())
+            print(f"{record.levelname.lower()}: {line}", file=sys.stderr)
 
 
 def _show_warnings() -> None:
@@ -63,5 +64,11 @@ def _show_warnings() -> None:
 
 
 def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text or type(error).__name__
+    """Lines of a library's message side by side."""
+    lines = (line.strip() for line in str(error).splitlines())
+    return _printable(" ".join(line for line in lines if line)) or type(error).__name__
+
+
+def _printable(text: str) -> str:
+    """A name out of a file may hold what would break the line or steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)

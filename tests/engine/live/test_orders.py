@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import date
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.live.orders import client_id, next_attempt, plan_hash, plan_orders
@@ -162,6 +162,7 @@ def test_another_attempt_is_the_same_order_under_another_id():
     assert (second.order.quantity, second.order.side) == (50, "buy")
 
 
+@settings(deadline=None)
 @given(
     weights=st.dictionaries(st.sampled_from("ABC"), st.floats(-0.5, 0.5), max_size=3),
     held=st.dictionaries(st.sampled_from("ABC"), st.integers(-60, 60).map(float), max_size=3),

@@ -82,6 +82,7 @@ def empty(tmp_path_factory) -> Path:
 @given(text=files())
 @example(text=f"{','.join(HEADER)}\n{GOOD}\nA,2018-01-02,x,1,1,1,\n")
 @example(text="ticker,date,open,high,low,close\nA,2018-01-02,1,1,1,1\nA,2018-01-02,1,2,1,1\n")
+@example(text='A,,10,10,10,"\n"')  # a column's name breaks the line
 def test_every_row_of_a_malformed_file_is_stored_or_quarantined(empty, text, capsys):
     folder = Path(tempfile.mkdtemp())
     try:
