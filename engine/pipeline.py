@@ -61,7 +61,7 @@ from engine.scoring.sanity import check_scores
 from engine.scoring.score import Scored, score_market
 from engine.scoring.scores_file import PREFIX, given_scores
 from engine.scoring.spec import forecaster_spec, training_period
-from engine.selection import grid_points
+from engine.selection import GridPoint, grid_points
 from strategies import Strategy
 
 __all__ = [
@@ -210,6 +210,7 @@ def _prepare(settings: Settings) -> Prepared:
         raise UsageError("model.name lightgbm needs baselines.lightgbm.enabled true")
     without_windows = settings.model.name == LIGHTGBM or settings.model.name.startswith(PREFIX)
     spec = None if without_windows else forecaster_spec(settings.model, settings.scoring)
+    _check_dispersion(settings, points, sampled=isinstance(spec, KronosSpec))
     training = training_period(settings.model)
     sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
     market = first_tickers(load_market(settings.data), settings.data.max_tickers)
@@ -233,6 +234,20 @@ def _no_scores(settings: Settings) -> pl.DataFrame:
     return pl.DataFrame(
         {"asof": date(2000, 1, 3), "ticker": "", "horizon": pl.Series(horizons, dtype=pl.Int32)}
     ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
+
+
+def _check_dispersion(settings: Settings, points: Sequence[GridPoint], *, sampled: bool) -> None:
+    """A given scores file may hold any dispersion; a forecaster's is known before it scores."""
+    sampling, name = settings.scoring.sampling, settings.model.name
+    greedy = sampling.temperature == 0 or sampling.top_k == 1
+    if name.startswith(PREFIX) or (sampled and sampling.paths > 1 and not greedy):
+        return
+    if any(getattr(point.strategy, "needs_dispersion", False) for point in points):
+        raise UsageError(
+            f"strategy.name: {settings.strategy.name} reads score_std, the dispersion of sampled "
+            f"paths; it takes a Kronos model and scoring.sampling.paths of at least 2, not "
+            f"{name} with {'greedy ones' if greedy and sampled else sampling.paths}"
+        )
 
 
 def gate_rules(settings: Settings) -> GateRules:
@@ -323,9 +338,15 @@ def _baseline(
 def target_weights(
     strategy: Strategy, panel: pl.DataFrame, features: Sequence[str], schedule: Sequence[date]
 ) -> pl.DataFrame:
-    """Weights at the dates of `schedule` from the panel's scores and features, of nothing else."""
+    """Weights at the dates of `schedule` from the panel's scores and features, of nothing else.
+
+    Raises UsageError for scores that the strategy cannot work with.
+    """
     frame = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(list(schedule)))
-    return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
+    try:
+        return strategy.weights(frame.select(*SCORE_COLUMNS, *features))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:

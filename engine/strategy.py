@@ -65,6 +65,11 @@ class _Checked:
         return bool(getattr(self.strategy, "path_dependent", True))
 
     @property
+    def needs_dispersion(self) -> bool:
+        """Whether it says that it reads the dispersion of sampled paths."""
+        return bool(getattr(self.strategy, "needs_dispersion", False))
+
+    @property
     def horizon(self) -> int | None:
         """The horizon it ranks by, in sessions, where it has such a parameter."""
         return getattr(self.strategy, "horizon", None)

@@ -36,6 +36,8 @@ def whole(name: str, value: object, low: int = 1, *, unit: str = "") -> None:
 def needs_columns(frame: pl.DataFrame, *columns: str, step: str) -> None:
     """Raises ValueError naming the column a step reads and the frame does not have."""
     for column in columns:
+        if not isinstance(column, str):
+            raise ValueError(f"strategy step {step!r}: {column!r} must be the name of a column")
         if column in frame.columns:
             continue
         if column.startswith("label") or column in ("total_return", "matures", "mature"):

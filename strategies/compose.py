@@ -116,6 +116,11 @@ class Composed:
             if step is not None
         )
 
+    @property
+    def needs_dispersion(self) -> bool:
+        """Whether sizes come from the dispersion of sampled paths."""
+        return bool(getattr(self.weigh, "needs_dispersion", False))
+
     def weights(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Target weights at each kept asof: asof, ticker, weight, one row per scored name."""
         book = self.schedule(scores_at_horizon(frame, horizon=self.horizon))

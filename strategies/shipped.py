@@ -35,6 +35,11 @@ class _Shipped(ABC):
         """Whether weights of a date depend on earlier dates."""
         return self.composed().path_dependent
 
+    @property
+    def needs_dispersion(self) -> bool:
+        """Whether sizes come from the dispersion of sampled paths."""
+        return self.composed().needs_dispersion
+
     def weights(self, frame: pl.DataFrame) -> pl.DataFrame:
         """Target weights at each asof: asof, ticker, weight, one row per scored name."""
         return self.composed().weights(frame)

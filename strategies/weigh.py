@@ -7,6 +7,7 @@ whose size cannot be known (a missing volatility, say) gets 0.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import polars as pl
 
@@ -49,15 +50,10 @@ class ByConfidence:
     Raises ValueError where no name of a date has one: it takes at least two paths.
     """
 
+    needs_dispersion: ClassVar[bool] = True
+
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
-        needs_columns(frame, "score_std", step="by_confidence")
-        known = frame.group_by("asof", maintain_order=True).agg(pl.col("score_std").count())
-        missing = known.filter(pl.col("score_std") == 0)
-        if missing.height:
-            raise ValueError(
-                f"strategy step 'by_confidence': no score of {missing['asof'][0]} has a score_std; "
-                "it takes scoring.sampling.paths of at least 2"
-            )
+        _needs_dispersion(frame, step="by_confidence")
         return _sized(frame, _reciprocal(pl.col("score_std")))
 
 
@@ -67,7 +63,10 @@ class Kelly:
 
     Score and dispersion are of the same horizon, so the ratio needs no annualising. These are
     weights, not shares of a leg: legs are scaled down to the gross limit, never up.
+    Raises ValueError where no name of a date has a score_std.
     """
+
+    needs_dispersion: ClassVar[bool] = True
 
     fraction: float = 0.25
     cap: float = 0.1
@@ -77,7 +76,7 @@ class Kelly:
         positive("cap", self.cap)
 
     def __call__(self, frame: pl.DataFrame) -> pl.DataFrame:
-        needs_columns(frame, "score_std", step="kelly")
+        _needs_dispersion(frame, step="kelly")
         variance = pl.col("score_std") ** 2
         full = pl.col("score").abs() / pl.when(variance > 0).then(variance)
         return _sized(frame, (self.fraction * full).clip(upper_bound=self.cap))
@@ -112,6 +111,17 @@ def scale_legs(frame: pl.DataFrame, *, gross: float, net: float | None) -> pl.Da
         .otherwise(0.0)
     )
     return frame.with_columns(weight=weight.cast(pl.Float64))
+
+
+def _needs_dispersion(frame: pl.DataFrame, *, step: str) -> None:
+    needs_columns(frame, "score_std", step=step)
+    known = frame.group_by("asof", maintain_order=True).agg(pl.col("score_std").count())
+    missing = known.filter(pl.col("score_std") == 0)
+    if missing.height:
+        raise ValueError(
+            f"strategy step {step!r}: no score of {missing['asof'][0]} has a score_std; "
+            "it takes scoring.sampling.paths of at least 2"
+        )
 
 
 def _sized(frame: pl.DataFrame, size: pl.Expr) -> pl.DataFrame:

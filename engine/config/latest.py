@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from engine.config.section import Section
 
 __all__ = ["LatestSettings"]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
 
 
-class LatestSettings(BaseModel):
+class LatestSettings(Section):
     """Which quotes may complete today's bar (`engine.data.latest.add_latest`)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     max_age_s: Positive = 60.0
     max_spread: Positive = 0.02

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from engine.config.section import Section
 
 __all__ = [
     "AlpacaSettings",
@@ -17,16 +19,12 @@ __all__ = [
     "ScheduleSettings",
 ]
 
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
-
-
-class ForecasterChoice(_Section):
+class ForecasterChoice(Section):
     """The forecaster after `model.name`, and when it takes over.
 
     `fallback` is a name as `model.name` takes; null: none, the cycle halts instead.
@@ -36,7 +34,7 @@ class ForecasterChoice(_Section):
     timeout_s: Positive = 900.0
 
 
-class ScheduleSettings(_Section):
+class ScheduleSettings(Section):
     """When the loop acts, in minutes around the session's open and close.
 
     `max_attempts`: how often an order is sent in all, where the broker rejects it.
@@ -52,7 +50,7 @@ class ScheduleSettings(_Section):
     max_attempts: Count = 3
 
 
-class PaperSettings(_Section):
+class PaperSettings(Section):
     """The built-in paper broker. Costs of its fills are those of the section `costs`."""
 
     cash: Positive = 1_000_000.0
@@ -60,7 +58,7 @@ class PaperSettings(_Section):
     half_spread_bps: NonNegative = 1.0
 
 
-class AlpacaSettings(_Section):
+class AlpacaSettings(Section):
     """Alpaca; the keys come from APCA_API_KEY_ID and APCA_API_SECRET_KEY only.
 
     `account: live` also needs KRONOS_LIVE_TRADING=yes in the environment.
@@ -74,7 +72,7 @@ class AlpacaSettings(_Section):
     retries: Annotated[int, Field(ge=0)] = 4
 
 
-class GuardSettings(_Section):
+class GuardSettings(Section):
     """Limits beyond which nothing is sent. Fractions are of equity."""
 
     max_data_age_sessions: Annotated[int, Field(ge=0)] = 0
@@ -94,7 +92,7 @@ class GuardSettings(_Section):
     whole_shares: bool = True
 
 
-class MonitorSettings(_Section):
+class MonitorSettings(Section):
     """Who is told, and what live is compared with.
 
     `webhook` is a URL that takes JSON; `backtest` a run folder whose interval live is held to, from
@@ -107,7 +105,7 @@ class MonitorSettings(_Section):
     min_fills: Count = 20
 
 
-class LiveSettings(_Section):
+class LiveSettings(Section):
     """The section `live`."""
 
     broker: Literal["paper", "alpaca"] = "paper"

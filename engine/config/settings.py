@@ -11,6 +11,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from engine.config.latest import LatestSettings
 from engine.config.live import LiveSettings
+from engine.config.section import Section
 from engine.config.simulated import SimulatedSettings
 
 __all__ = [
@@ -33,13 +34,7 @@ __all__ = [
 ]
 
 PositiveInt = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-
-
-class Section(BaseModel):
-    """A branch of the tree: unknown keys are errors, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 class RunSettings(Section):
@@ -250,7 +245,7 @@ class CostSettings(Section):
     round_trip_bps: NonNegative = 10.0
     impact_coefficient: NonNegative = 50.0
     borrow_bps_per_year: NonNegative = 50.0
-    aum: Annotated[float, Field(gt=0, allow_inf_nan=False)] = 1_000_000.0
+    aum: Annotated[float, Field(gt=0)] = 1_000_000.0
 
 
 class SanitySettings(Section):

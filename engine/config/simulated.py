@@ -5,21 +5,21 @@ from __future__ import annotations
 from datetime import date
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from engine.config.section import Section
 
 __all__ = ["SimulatedSettings"]
 
-Share = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 
-class SimulatedSettings(BaseModel):
+class SimulatedSettings(Section):
     """What market is simulated; the same settings give the same bars.
 
     A ticker's bars depend on `seed`, its own number and the settings of the market, never on
     `n_tickers` or `end`: a longer simulation begins with the shorter one.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
 
     n_tickers: Annotated[int, Field(ge=1, le=1_000_000)] = 120
     start: date = date(2010, 1, 4)

@@ -198,10 +198,7 @@ def _weights(
     if panel.filter(pl.col("asof") == dates[-1], pl.col("status") == "ok").is_empty():
         reasons = chosen.scored.skipped or {"no candidate has a bar": 0}
         raise UsageError(f"--as-of {dates[-1]}: no name can be scored ({', '.join(reasons)})")
-    try:
-        return target_weights(strategy, panel, settings.features, dates)
-    except ValueError as error:
-        raise UsageError(str(error)) from None
+    return target_weights(strategy, panel, settings.features, dates)
 
 
 def _last_closes(market: Market) -> pl.DataFrame:

@@ -8,7 +8,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from engine.config.settings import DataSettings, RunSettings, SamplingSettings, Section
+from engine.config.section import Section
+from engine.config.settings import DataSettings, RunSettings, SamplingSettings
 
 __all__ = [
     "CardSettings",
@@ -27,8 +28,8 @@ __all__ = [
 ]
 
 PositiveInt = Annotated[int, Field(ge=1)]
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NonNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 
 

@@ -277,10 +277,17 @@ def test_a_missing_column_is_named_with_its_step(name, column):
         build_strategy(name).weights(frame({"A": 2, "B": 1}))
 
 
-def test_one_path_has_no_dispersion():
+@pytest.mark.parametrize("name", ["uncertainty_weighted", "fractional_kelly"])
+def test_one_path_has_no_dispersion(name):
     rows = frame({"A": 2, "B": 1}).with_columns(score_std=pl.lit(None, dtype=pl.Float64))
     with pytest.raises(ValueError, match=r"scoring\.sampling\.paths of at least 2"):
-        build_strategy("uncertainty_weighted").weights(rows)
+        build_strategy(name).weights(rows)
+
+
+@pytest.mark.parametrize("column", [3, ["momentum_12m"], {"a": 1}, True])
+def test_a_column_is_a_name(column):
+    with pytest.raises(ValueError, match="must be the name of a column"):
+        build_strategy("inverse_volatility", column=column).weights(frame({"A": 2, "B": 1}))
 
 
 @pytest.mark.parametrize(
