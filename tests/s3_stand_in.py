@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import threading
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ class ObjectStore(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), _Handler)
         self.objects: dict[str, bytes] = {}
         self.uploads: dict[str, dict[int, bytes]] = {}
+        self.numbers = itertools.count()  # never one twice: uploads run side by side
         self.requests: list[str] = []
         self.refuse = False
 
@@ -106,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
         if self.server.refuse:
             self._answer(403, b"<Error><Code>AccessDenied</Code></Error>")
         elif "uploads" in query:
-            number = f"upload-{len(self.server.uploads)}"
+            number = f"upload-{next(self.server.numbers)}"
             self.server.uploads[number] = {}
             self._xml("InitiateMultipartUploadResult", f"<UploadId>{number}</UploadId>")
         elif "uploadId" in query:
@@ -156,10 +158,11 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _list(self, bucket: str, query: dict[str, str]) -> None:
         prefix = query.get("prefix", "")
-        keys = sorted(k.removeprefix(bucket + "/") for k in self.server.objects)
+        there = dict(self.server.objects)  # others may be added meanwhile
+        keys = sorted(k.removeprefix(bucket + "/") for k in there)
         found = [k for k in keys if k.startswith(prefix)]
         rows = "".join(
-            f"<Contents><Key>{escape(k)}</Key><Size>{len(self.server.objects[f'{bucket}/{k}'])}"
+            f"<Contents><Key>{escape(k)}</Key><Size>{len(there[f'{bucket}/{k}'])}"
             "</Size><LastModified>2020-01-01T00:00:00.000Z</LastModified></Contents>"
             for k in found
         )
