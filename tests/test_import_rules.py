@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from places import ROOT
 
-ROOT = Path(__file__).resolve().parents[1]
 OURS = ("kronos", "strategies", "backtest", "engine")
 MAY_IMPORT = {
     "kronos": {"kronos"},
@@ -82,7 +82,7 @@ def test_strategies_do_no_input_or_output():
 def test_importing_the_engine_does_not_load_the_slow_libraries():
     """torch, ray and vectorbt take seconds; a configuration error should not wait for them."""
     code = (
-        "import sys, engine.backtest; "
+        "import sys, engine.backtest.__main__; "
         "print(sorted({'torch', 'ray', 'vectorbt', 'matplotlib', 'plotly', 'lightgbm'} & set(sys.modules)))"
     )
     said = subprocess.run(

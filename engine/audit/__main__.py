@@ -13,9 +13,9 @@ from rich.table import Table
 
 from engine.command import make_console, run_command
 from engine.config import Settings, load_settings, read_flags
+from engine.decisions.scores_file import PREFIX
 from engine.errors import UsageError
-from engine.scoring.factors import FACTORS
-from engine.scoring.scores_file import PREFIX
+from engine.forecasters.rules import FACTORS
 
 __all__ = ["main"]
 

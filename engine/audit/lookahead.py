@@ -26,15 +26,15 @@ from engine.audit.findings import Finding, compare_tables
 from engine.audit.markets import MarketCopies
 from engine.audit.shuffle import Permutation, permutation_test
 from engine.audit.stages import LABEL_COLUMNS, Stages, stages_of
+from engine.backtest.run import SCORE_COLUMNS
 from engine.config import Settings
 from engine.data.market import Market
-from engine.decisions import decision_dates
+from engine.decisions.dates import decision_dates
+from engine.decisions.scores_file import PREFIX
 from engine.errors import UsageError
 from engine.features.factors import FACTORS
-from engine.pipeline import SCORE_COLUMNS
+from engine.forecasters.rules import FACTORS as FORECASTERS
 from engine.progress import WorkProgress
-from engine.scoring.factors import FACTORS as FORECASTERS
-from engine.scoring.scores_file import PREFIX
 
 __all__ = ["LookaheadAudit", "audit_lookahead", "merged", "sample_dates"]
 

@@ -1,7 +1,7 @@
 """The run under audit, from market to weights and baseline, as functions of what they may know.
 
-They are the main job's own: the audit calls what `engine.pipeline` calls. Only scoring runs in this
-process and not on Ray; plan, shards, forecaster and assembly are the same.
+They are the main job's own: the audit calls what `engine.backtest.run` calls. Only scoring runs in
+this process and not on Ray; plan, shards, forecaster and assembly are the same.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from pathlib import Path
 import polars as pl
 from rich.console import Console
 
+from engine.backtest.run import gate_rules, target_weights
+from engine.backtest.selection import grid_points
 from engine.baselines.baseline import PREDICTIONS, LightGBMBaseline
 from engine.baselines.stage import BASELINE_FACTORS, LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.data.market import Market
 from engine.data.membership import only_members
+from engine.decisions.scores_file import PREFIX, given_scores
 from engine.features.factors import market_features
 from engine.features.panel import build_panel
-from engine.pipeline import gate_rules, target_weights
+from engine.forecasters.forecaster import Forecaster
+from engine.forecasters.named import forecaster_spec
 from engine.run_folder import RunFolder
-from engine.scoring.forecaster import Forecaster
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import assemble_scores
-from engine.scoring.scores_file import PREFIX, given_scores
-from engine.scoring.spec import forecaster_spec
-from engine.selection import grid_points
 
 __all__ = ["LABEL_COLUMNS", "Stages", "stages_of"]
 

@@ -26,10 +26,10 @@ from rich.console import Console
 from engine.calendar import TradingCalendar
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
 from engine.files import write_frame, write_json
+from engine.forecasters.forecaster import Forecaster, ForecasterSpec, WindowPanel
+from engine.forecasters.kronos import KronosSpec
+from engine.forecasters.rules import FactorSpec
 from engine.scoring.actor import WARM_UP
-from engine.scoring.factors import FactorSpec
-from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
-from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.score import Scored, score_market
 
 __all__ = [

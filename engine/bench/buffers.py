@@ -12,7 +12,7 @@ from backtest.ic import information_coefficient
 from engine.bench.result import BenchResult
 from engine.config.settings import DataSettings, EvaluationSettings
 from engine.data.market import load_market
-from engine.decisions import decision_dates
+from engine.decisions.dates import decision_dates
 from engine.features.factors import compute_features
 from engine.features.labels import compute_labels
 from strategies import build_strategy

@@ -17,10 +17,10 @@ from rich.console import Console
 from engine.bench._chaos import make_bars
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
+from engine.forecasters.rules import FactorSpec
 from engine.progress import WorkProgress
 from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import score_shards
-from engine.scoring.factors import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore

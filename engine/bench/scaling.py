@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from engine.bench.result import BenchResult
-from engine.scoring.statistics import step_statistics
+from engine.forecasters.statistics import step_statistics
 
 __all__ = ["SUMMARY", "Gpu", "Study", "flops", "run"]
 

@@ -29,14 +29,14 @@ from engine.bench._market import brownian_bars
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
+from engine.forecasters.forecaster import Forecaster, ForecasterSpec, WindowPanel
+from engine.forecasters.kronos import KronosSpec
+from engine.forecasters.statistics import step_statistics
 from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import score_shards
-from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
-from engine.scoring.kronos_forecaster import KronosSpec
 from engine.scoring.plan import Shard, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore, encode_shards
-from engine.scoring.statistics import step_statistics
 from engine.scoring.status import Status
 
 __all__ = ["SUMMARY", "run"]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.scoring.forecaster import Forecaster, ForecasterSpec, WindowPanel
+from engine.forecasters.forecaster import Forecaster, ForecasterSpec, WindowPanel
 from engine.scoring.plan import Shard
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import encode_shards

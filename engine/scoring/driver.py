@@ -28,8 +28,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Any
 
+from engine.forecasters.forecaster import ForecasterSpec
 from engine.scoring.actor import Reply
-from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.plan import Shard
 from engine.scoring.pool import Call, MemoryShortageError, Pool, PoolError, Slot, reason_of
 from engine.scoring.price_array import PriceArray

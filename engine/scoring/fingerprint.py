@@ -7,8 +7,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from engine.scoring.forecaster import ForecasterSpec
-from engine.scoring.statistics import SCHEMA_VERSION
+from engine.forecasters.forecaster import ForecasterSpec
+from engine.forecasters.statistics import SCHEMA_VERSION
 
 __all__ = ["fingerprint", "fingerprint_of"]
 

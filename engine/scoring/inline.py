@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from engine.forecasters.forecaster import ForecasterSpec
 from engine.scoring.actor import ScoringActor
 from engine.scoring.driver import Outcome
-from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.pool import PoolError, out_of_memory, reason_of
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard import Shard

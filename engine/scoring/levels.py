@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import polars as pl
 
+from engine.forecasters.statistics import LEVELS
 from engine.scoring.plan import WindowPlan
-from engine.scoring.statistics import LEVELS
 
 __all__ = ["LEVELS_SCHEMA", "assemble_levels", "level_steps"]
 

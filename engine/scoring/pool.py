@@ -17,9 +17,9 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from engine.forecasters.forecaster import ForecasterSpec
 from engine.scoring.actor import Health, Place, Reply, ScoringActor
 from engine.scoring.cluster import cluster_slots
-from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.price_array import PriceArray
 from engine.scoring.status import ActorStatus
 from engine.scoring.work import Work

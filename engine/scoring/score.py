@@ -29,12 +29,13 @@ from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
 from engine.data.membership import only_members
 from engine.errors import UsageError
+from engine.forecasters.forecaster import ForecasterSpec
+from engine.forecasters.statistics import LEVELS
 from engine.scoring.bar_grid import generated_steps
 from engine.scoring.cache import ScoreCache, open_cache
 from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
 from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
 from engine.scoring.fingerprint import fingerprint
-from engine.scoring.forecaster import ForecasterSpec
 from engine.scoring.inline import score_shards_here
 from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
 from engine.scoring.longer import as_planned, longer_generations, renamed
@@ -43,7 +44,6 @@ from engine.scoring.price_array import PriceArray
 from engine.scoring.progress import ScoringProgress
 from engine.scoring.scores import MEASURES, assemble_scores
 from engine.scoring.shard_store import KEY, ShardStore, Stored
-from engine.scoring.statistics import LEVELS
 
 __all__ = ["Scored", "score_market"]
 

@@ -11,7 +11,7 @@ from typing import overload
 import numpy as np
 import polars as pl
 
-from engine.scoring.forecaster import WindowPanel
+from engine.forecasters.forecaster import WindowPanel
 from engine.scoring.price_array import PriceArray
 
 __all__ = ["Shard", "Shards", "window_seed"]

@@ -18,21 +18,21 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
+from engine.backtest.run import first_tickers, target_weights
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.data.market import Market
-from engine.decisions import rebalance_dates
+from engine.decisions.dates import rebalance_dates
+from engine.decisions.scores_file import PREFIX
+from engine.decisions.strategies import load_strategy
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
-from engine.pipeline import first_tickers, target_weights
 from engine.run_folder import RunFolder
-from engine.scoring.scores_file import PREFIX
 from engine.signals.forecasters import Chosen, score_with_choice
 from engine.signals.market import known_market
 from engine.signals.schedule import check_session, replayed_dates
 from engine.signals.table import signals_table
-from engine.strategy import load_strategy
 from strategies import Strategy
 
 __all__ = ["FOLDER", "Signals", "compute_signals", "config_hash"]

@@ -8,7 +8,7 @@ from datetime import date
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.data.market import Market
-from engine.decisions import decision_dates
+from engine.decisions.dates import decision_dates
 from engine.errors import UsageError
 from strategies import Strategy
 

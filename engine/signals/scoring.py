@@ -12,14 +12,14 @@ from engine.baselines.stage import LIGHTGBM, baseline_scored, run_baseline
 from engine.config import Settings
 from engine.config.settings import ScoringSettings
 from engine.data.market import Market
+from engine.decisions.scores_file import PREFIX, given_scores
 from engine.errors import UsageError
+from engine.forecasters.named import forecaster_spec
+from engine.forecasters.rules import FACTORS
 from engine.run_folder import RunFolder
 from engine.scoring.cluster import is_private
 from engine.scoring.driver import MemoryShortageError, PoolError
-from engine.scoring.factors import FACTORS
 from engine.scoring.score import Scored, default_actors, score_market
-from engine.scoring.scores_file import PREFIX, given_scores
-from engine.scoring.spec import forecaster_spec
 
 __all__ = ["needs_a_process", "score_dates"]
 

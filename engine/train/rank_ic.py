@@ -21,11 +21,11 @@ from backtest.ic import rank_ic_frame
 from backtest.significance import mean_interval, session_spacing
 from engine.config.settings import EvaluationSettings, ModelSettings, ScoringSettings
 from engine.data.market import Market
-from engine.decisions import decision_dates
+from engine.decisions.dates import decision_dates
 from engine.errors import UsageError
 from engine.features.panel import build_panel
+from engine.forecasters.named import forecaster_spec
 from engine.scoring.score import score_market
-from engine.scoring.spec import forecaster_spec
 from engine.train.settings import TrainSettings
 
 __all__ = ["RankIC", "forecast_rank_ic"]

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import polars as pl
 import pytest
 import yaml
+from places import ROOT
 
 from backtest.gate_rules import GateRules, parse_gate_rules
 
-RULES_FILE = Path(__file__).parents[2] / "configs" / "gates.yaml"
+RULES_FILE = ROOT / "configs" / "gates.yaml"
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import copy
 import json
 from datetime import date, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
 import yaml
+from places import ROOT
 
 from backtest.gates import evaluate_gates, ml_threshold, parse_gate_rules
 from backtest.judge import Judgement
 
-RULES = yaml.safe_load((Path(__file__).parents[2] / "configs" / "gates.yaml").read_text())
+RULES = yaml.safe_load((ROOT / "configs" / "gates.yaml").read_text())
 SESSIONS = [date(2015, 1, 1) + timedelta(days=i) for i in range(800)]
 DATES = SESSIONS[::21][:30]
 

@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 import torch
 from kronos_golden import Golden
+from places import ROOT
 
 from kronos import (
     Kronos,
@@ -303,7 +304,7 @@ def test_the_benchmark_runs(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "kronos.bench", "--sizes", "tiny", "--batches", "3", "--steps",
                "2", "--context", "20", "--repeats", "1", "--threads", "1", "--no-memory",
                "--kernel", "stock", "--json", "out.json", "--markdown", "out.md"]  # fmt: skip
-    root = Path(__file__).parents[2]
+    root = ROOT
     subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(root), "PATH": ""}, check=True,
         capture_output=True,

@@ -7,11 +7,12 @@ from types import SimpleNamespace
 
 import polars as pl
 import pytest
+from places import DATA
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ColumnSettings
 
-DATA = Path(__file__).parents[2] / "data" / "bars"
+DATA = DATA / "bars"
 
 
 @pytest.fixture(scope="session")

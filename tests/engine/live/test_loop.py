@@ -9,11 +9,11 @@ import sys
 import threading
 from datetime import UTC, date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from pathlib import Path
 
 import pytest
 from live_desk import Killed
 from live_world import SESSION, World, make_bars
+from places import ROOT
 
 from engine.errors import UsageError
 from engine.live.__main__ import main
@@ -21,7 +21,6 @@ from engine.live.state import open_state
 from engine.live.webhook import Webhook
 from engine.run_folder import RunFolder
 
-ROOT = Path(__file__).resolve().parents[3]
 PHASES = ["decide", "check", "trade", "finish", "review"]
 NEXT = date(2024, 6, 5)
 

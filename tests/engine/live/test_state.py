@@ -7,10 +7,10 @@ import signal
 import subprocess
 import sys
 from datetime import UTC, date, datetime, timedelta
-from pathlib import Path
 
 import polars as pl
 import pytest
+from places import ROOT
 
 from engine.errors import UsageError
 from engine.live.control import Command
@@ -197,7 +197,7 @@ with open_state(Path(sys.argv[1])) as state:
 
 def test_what_was_committed_survives_a_kill_and_nothing_is_half_there(tmp_path):
     path = tmp_path / "live.duckdb"
-    root = Path(__file__).resolve().parents[3]
+    root = ROOT
     child = subprocess.Popen(
         [sys.executable, "-c", CHILD, str(path)],
         stdout=subprocess.PIPE,

@@ -18,16 +18,16 @@ from pathlib import Path
 
 import pytest
 import yaml
+from places import ROOT
 from rich.console import Console
 
 from engine.config import load_settings
 from engine.config.settings import ModelSettings, ScoringSettings
-from engine.scoring.kronos_forecaster import KronosSpec
+from engine.forecasters.kronos import KronosSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.score import score_market
 
-ROOT = Path(__file__).resolve().parents[3]
 MODEL = ROOT / "tests" / "data" / "kronos" / "learned"
 BIN = Path(sys.executable).parent
 ASOFS = [date(2020, 6, 30), date(2020, 9, 30), date(2020, 10, 30)]

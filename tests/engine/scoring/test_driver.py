@@ -23,8 +23,8 @@ from s3_stand_in import object_store
 from engine.bench._chaos import Diary, ObservedSpec, wait_for
 from engine.bench.memory import growth
 from engine.config.settings import ScoringSettings
+from engine.forecasters.rules import FactorSpec
 from engine.scoring.driver import PoolError, score_shards
-from engine.scoring.factors import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.score import Scored, score_market

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 import pytest
 
-from engine.scoring.factors import FactorSpec
+from engine.forecasters.rules import FactorSpec
 from engine.scoring.inline import score_shards_here
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.pool import PoolError

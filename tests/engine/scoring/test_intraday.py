@@ -11,8 +11,8 @@ from rich.console import Console
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
+from engine.forecasters.rules import FactorSpec
 from engine.scoring.bar_grid import BarGrid, bar_interval, generated_steps
-from engine.scoring.factors import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.score import score_market
@@ -166,7 +166,7 @@ def test_horizons_are_sessions_whatever_the_bars(tmp_path, name, bars_a_session)
 def test_a_session_longer_than_the_models_context_is_named_before_any_work(calendar, tmp_path):
     from engine.config.settings import ModelSettings
     from engine.errors import UsageError
-    from engine.scoring.kronos_forecaster import KronosSpec
+    from engine.forecasters.kronos import KronosSpec
 
     scoring = ScoringSettings(lookback=60, horizons=[3], batch_size=16)
     spec = KronosSpec.from_settings(ModelSettings(device="cpu", profile="exact"), scoring)

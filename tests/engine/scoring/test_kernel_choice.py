@@ -6,7 +6,7 @@ import pytest
 
 from engine.config.settings import ModelSettings, ScoringSettings
 from engine.errors import UsageError
-from engine.scoring.kronos_forecaster import KronosSpec
+from engine.forecasters.kronos import KronosSpec
 from kronos import kernel_cache, kernels, native
 
 

@@ -8,8 +8,8 @@ import pytest
 from rich.console import Console
 
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
+from engine.forecasters.named import forecaster_spec
 from engine.scoring.score import Scored, score_market
-from engine.scoring.spec import forecaster_spec
 
 ASOFS = [date(2020, 6, 30), date(2020, 9, 30)]
 

@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from engine.scoring.factors import FactorSpec
+from engine.forecasters.rules import FactorSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import SCORES_SCHEMA, assemble_scores

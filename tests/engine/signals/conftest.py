@@ -91,7 +91,7 @@ def configured() -> Callable[..., Settings]:
 @pytest.fixture(scope="session")
 def backtest(traded, configured, tmp_path_factory) -> Path:
     """The run folder of a real backtest: panel and weights at the weekly rebalances of 2020."""
-    from engine.pipeline import run_backtest
+    from engine.backtest.run import run_backtest
 
     folder = tmp_path_factory.mktemp("backtest")
     traded.write_parquet(folder / "bars.parquet")

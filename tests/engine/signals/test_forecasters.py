@@ -19,15 +19,15 @@ import pytest
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
+from engine.backtest.run import target_weights
 from engine.data.market import load_market
+from engine.decisions.strategies import load_strategy
 from engine.errors import UsageError
 from engine.features.panel import build_panel
-from engine.pipeline import target_weights
+from engine.forecasters.named import forecaster_spec
 from engine.scoring.score import score_market
-from engine.scoring.spec import forecaster_spec
 from engine.signals.compute import compute_signals
 from engine.signals.forecasters import ForecasterError
-from engine.strategy import load_strategy
 
 ASOF = date(2020, 11, 13)
 NANO = {

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from engine.pipeline import target_weights
+from engine.backtest.run import target_weights
 from engine.signals.compute import compute_signals
 from strategies import build_strategy
 

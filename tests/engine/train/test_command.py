@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from places import DATA
 
 from engine.config.load import CONFIGS, load_tree, read_environment, read_flags
 from engine.errors import UsageError
@@ -94,7 +95,7 @@ def test_a_model_base_needs_its_own_tokenizer(config, tmp_path, capsys, learned_
 
 @pytest.fixture
 def learned_model() -> Path:
-    return Path(__file__).parents[2] / "data" / "kronos" / "learned" / "model"
+    return DATA / "kronos" / "learned" / "model"
 
 
 def config_of(folder: Path) -> dict:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from places import DATA
 from rich.console import Console
 
 from engine.config.settings import DataSettings
@@ -17,7 +18,7 @@ from engine.train.prepare import prepare
 from engine.train.rank_ic import forecast_rank_ic
 
 END = date(2018, 8, 31)
-LEARNED = Path(__file__).parents[2] / "data" / "kronos" / "learned"
+LEARNED = DATA / "kronos" / "learned"
 
 
 @pytest.fixture(scope="module")

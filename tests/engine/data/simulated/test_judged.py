@@ -10,8 +10,8 @@ from backtest.ic import information_coefficient
 from engine.config.load import load_settings
 from engine.data.market import load_market
 from engine.data.simulated import INDEX, Simulation
+from engine.decisions.scores_file import read_scores
 from engine.features.panel import build_panel
-from engine.scoring.scores_file import read_scores
 
 FLAGS = {
     "data.source": "simulated",

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import polars as pl
 import pytest
+from places import DATA
 
 from engine.data import load_market
 from engine.data.__main__ import main
@@ -12,7 +13,7 @@ from engine.data.sources import FileSource
 from engine.data.store import PriceStore
 from engine.errors import UsageError
 
-FILES = Path(__file__).parents[3] / "data" / "bars" / "vendors"
+FILES = DATA / "bars" / "vendors"
 DAYS = [date(2018, 1, 2), date(2018, 1, 3)]
 
 

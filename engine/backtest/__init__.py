@@ -1,0 +1,1 @@
+"""The main job: bars to a verdict, `python -m engine.backtest`."""

@@ -1,0 +1,1 @@
+"""From a market to scores and target weights: the one wiring that every command calls."""

@@ -1,0 +1,1 @@
+"""Which forecaster a model name means, and how each turns windows into forecasts."""
