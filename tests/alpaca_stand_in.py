@@ -16,10 +16,10 @@ from engine.bench._fake_alpaca import FakeAlpaca
 from engine.bench._fake_faults import Fault, Faults
 from engine.calendar import TradingCalendar
 from engine.config.live import AlpacaSettings
-from engine.live.alpaca import AlpacaBroker
-from engine.live.bar_book import BarBook, fixed_book
+from engine.live.brokers.alpaca.broker import AlpacaBroker
+from engine.live.brokers.bar_book import BarBook, fixed_book
+from engine.live.brokers.records import Order
 from engine.live.clock import FileClock
-from engine.live.records import Order
 
 __all__ = ["BUY", "CALENDAR", "DAYS", "KEYS", "Side", "closing", "make_bars", "opening", "play"]
 

@@ -30,12 +30,12 @@ from engine.bench._fake_json import (
     uuid_of,
 )
 from engine.calendar import TradingCalendar
-from engine.live.bar_book import Books
+from engine.live.brokers.bar_book import Books
+from engine.live.brokers.paper.broker import PaperBroker
+from engine.live.brokers.paper.ledger import NANOS
+from engine.live.brokers.quotes import DataQuotes
+from engine.live.brokers.records import CLOSED, Order, OrderReport
 from engine.live.clock import Clock
-from engine.live.paper import PaperBroker
-from engine.live.paper_ledger import NANOS
-from engine.live.quotes import DataQuotes
-from engine.live.records import CLOSED, Order, OrderReport
 
 __all__ = ["AnswerError", "FakeAccount"]
 

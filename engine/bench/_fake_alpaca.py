@@ -28,7 +28,7 @@ import polars as pl
 from engine.bench._fake_account import AnswerError, FakeAccount
 from engine.bench._fake_faults import Fault, Faults
 from engine.calendar import TradingCalendar
-from engine.live.bar_book import BarBook, fixed_book
+from engine.live.brokers.bar_book import BarBook, fixed_book
 from engine.live.clock import Clock, FileClock, SystemClock
 from engine.live.hours import Hours
 

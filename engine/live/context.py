@@ -13,7 +13,7 @@ from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.config.live import GuardSettings
 from engine.live import guards
-from engine.live.broker import Broker
+from engine.live.brokers.broker import Broker
 from engine.live.clock import Clock
 from engine.live.control import Control
 from engine.live.execute import Executor

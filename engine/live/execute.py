@@ -17,12 +17,12 @@ from datetime import date, datetime, timedelta
 from functools import partial
 
 from engine.config.live import LiveSettings
-from engine.live.broker import Broker, BrokerDownError, OrderRefusedError
+from engine.live.brokers.broker import Broker, BrokerDownError, OrderRefusedError
+from engine.live.brokers.records import CLOSED, OrderReport
 from engine.live.clock import Clock
 from engine.live.guards import GuardEvent
 from engine.live.orders import next_attempt
 from engine.live.patience import HaltedError, LateError, Patience
-from engine.live.records import CLOSED, OrderReport
 from engine.live.state import LiveState, OrderRecord
 
 __all__ = ["Executor"]

@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 
-from engine.live.records import Asset, Order, Position, Side
+from engine.live.brokers.records import Asset, Order, Position, Side
 from engine.live.state.orders import Leg, OrderRecord, PlannedOrder
 
 __all__ = ["OrderPlan", "client_id", "next_attempt", "plan_hash", "plan_orders"]

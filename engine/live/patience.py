@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeVar
 
-from engine.live.broker import BrokerDownError
+from engine.live.brokers.broker import BrokerDownError
 from engine.live.clock import Clock
 from engine.live.guards import GuardEvent
 

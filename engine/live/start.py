@@ -12,8 +12,8 @@ from rich.console import Console
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.errors import UsageError
-from engine.live.broker import Broker
-from engine.live.brokers import open_broker
+from engine.live.brokers.broker import Broker
+from engine.live.brokers.open import open_broker
 from engine.live.clock import Clock, FileClock, SystemClock
 from engine.live.context import Context
 from engine.live.control import Control
@@ -85,7 +85,7 @@ def state_file(settings: Settings) -> Path:
 def _check(settings: Settings, replay: tuple[date, date] | None) -> None:
     live = settings.live
     if live.monitor.backtest is not None:
-        from engine.live.tracking import promised
+        from engine.live.page.tracking import promised
 
         promised(live.monitor.backtest)
     if replay and live.broker == "alpaca" and live.alpaca.url is None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
+from engine.live.brokers.records import Account, Asset
 from engine.live.guards.event import GuardEvent, listed, tripped
-from engine.live.records import Account, Asset
 
 __all__ = ["account_blocked", "halted_names", "market_closed"]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from engine.live.brokers.records import Position
 from engine.live.guards.event import GuardEvent, listed, tripped
-from engine.live.records import Position
 
 __all__ = ["foreign_positions"]
 

@@ -7,11 +7,11 @@ from datetime import datetime
 import polars as pl
 
 from engine.live import guards
+from engine.live.brokers.records import Account
 from engine.live.context import Context
 from engine.live.guards import GuardEvent
 from engine.live.phases.decide import decide
 from engine.live.phases.page import write_page
-from engine.live.records import Account
 from engine.live.schedule import Slot
 
 __all__ = ["check", "look", "review"]

@@ -15,7 +15,7 @@ log = logging.getLogger(__name__)
 
 def write_page(context: Context, slot: Slot) -> None:
     """Write it and tell its alerts. A page that cannot be written is told of, and no more."""
-    from engine.live.page import write_daily_page
+    from engine.live.page.daily import write_daily_page
 
     session = slot.session.date
     try:

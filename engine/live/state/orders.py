@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from engine.live.records import CLOSED, Fill, Order, OrderReport, OrderStatus
+from engine.live.brokers.records import CLOSED, Fill, Order, OrderReport, OrderStatus
 from engine.live.state.database import Database, aware, naive
 from engine.live.state.holdings import Holdings
 

@@ -10,11 +10,11 @@ import pytest
 from live_desk import OPEN, Desk, Killed, StepClock
 
 from engine.config.live import LiveSettings
+from engine.live.brokers.records import OrderReport, Position
 from engine.live.execute import Executor
 from engine.live.guards import GuardEvent
 from engine.live.orders import plan_orders
 from engine.live.patience import HaltedError, LateError
-from engine.live.records import OrderReport, Position
 from engine.live.state import LiveState
 
 DAY = date(2026, 3, 4)
@@ -191,7 +191,7 @@ def test_an_answer_that_got_lost_is_no_second_order():
             lost.append(name)
             raise bench.desk_error
 
-    from engine.live.broker import BrokerDownError
+    from engine.live.brokers.broker import BrokerDownError
 
     bench.desk_error = BrokerDownError("reset")
     bench.desk.after = lose

@@ -9,9 +9,9 @@ import pytest
 
 from engine.calendar import TradingCalendar
 from engine.live import guards
+from engine.live.brokers.records import QUOTES, Account, Asset, Position
 from engine.live.control import Halt
 from engine.live.orders import plan_orders
-from engine.live.records import QUOTES, Account, Asset, Position
 
 NOW = datetime(2026, 3, 4, 15, 0, tzinfo=UTC)
 NAN, INF = float("nan"), float("inf")

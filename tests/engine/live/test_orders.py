@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from engine.live.brokers.records import Asset, Position
 from engine.live.orders import client_id, next_attempt, plan_hash, plan_orders
-from engine.live.records import Asset, Position
 
 DAY = date(2026, 3, 4)
 

@@ -13,10 +13,10 @@ import pytest
 from places import ROOT
 
 from engine.errors import UsageError
+from engine.live.brokers.records import Account, Asset, Fill, OrderReport, Position
 from engine.live.control import Command
 from engine.live.guards import GuardEvent
 from engine.live.orders import plan_orders
-from engine.live.records import Account, Asset, Fill, OrderReport, Position
 from engine.live.state import Plan, open_state
 
 DAY, NEXT = date(2026, 3, 4), date(2026, 3, 5)
@@ -182,7 +182,7 @@ CHILD = """
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from engine.live.records import Account
+from engine.live.brokers.records import Account
 from engine.live.state import open_state
 
 with open_state(Path(sys.argv[1])) as state:

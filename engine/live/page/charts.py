@@ -14,7 +14,7 @@ from backtest.report import palette
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-    from engine.live.page import Daily
+    from engine.live.page.daily import Daily
 
 __all__ = ["draw_charts"]
 

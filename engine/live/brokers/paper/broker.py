@@ -24,14 +24,14 @@ import polars as pl
 from backtest.costs import Costs, trade_cost_bps
 from engine.calendar import TradingCalendar
 from engine.errors import UsageError
-from engine.live.bar_book import Books
-from engine.live.broker import BrokerError, OrderRefusedError
+from engine.live.brokers.bar_book import Books
+from engine.live.brokers.broker import BrokerError, OrderRefusedError
+from engine.live.brokers.paper.corporate import apply_action, is_split
+from engine.live.brokers.paper.ledger import MILLIONTHS, NANOS, Entry, Holding, Ledger
+from engine.live.brokers.quotes import QuoteSource
+from engine.live.brokers.records import CLOSED, Account, Asset, Fill, Order, OrderReport, Position
 from engine.live.clock import Clock
-from engine.live.corporate import apply_action, is_split
 from engine.live.hours import Hours, Session
-from engine.live.paper_ledger import MILLIONTHS, NANOS, Entry, Holding, Ledger
-from engine.live.quotes import QuoteSource
-from engine.live.records import CLOSED, Account, Asset, Fill, Order, OrderReport, Position
 
 __all__ = ["PaperBroker"]
 

@@ -14,15 +14,15 @@ from backtest.costs import Costs
 from engine.calendar import TradingCalendar
 from engine.config.settings import Settings
 from engine.data.market import load_market
-from engine.live.alpaca import AlpacaBroker
-from engine.live.alpaca_calls import Calls, read_keys
-from engine.live.alpaca_quotes import AlpacaQuotes
-from engine.live.bar_book import BarBook, Books
-from engine.live.broker import Broker
+from engine.live.brokers.alpaca.broker import AlpacaBroker
+from engine.live.brokers.alpaca.calls import Calls, read_keys
+from engine.live.brokers.alpaca.quotes import AlpacaQuotes
+from engine.live.brokers.bar_book import BarBook, Books
+from engine.live.brokers.broker import Broker
+from engine.live.brokers.paper.broker import PaperBroker
+from engine.live.brokers.quotes import DataQuotes, QuoteSource
 from engine.live.clock import Clock
 from engine.live.hours import Hours
-from engine.live.paper import PaperBroker
-from engine.live.quotes import DataQuotes, QuoteSource
 
 __all__ = ["open_broker", "paper_file", "settings_books"]
 

@@ -8,8 +8,8 @@ from typing import Protocol
 
 import polars as pl
 
-from engine.live.bar_book import Books
-from engine.live.records import QUOTES
+from engine.live.brokers.bar_book import Books
+from engine.live.brokers.records import QUOTES
 
 __all__ = ["DataQuotes", "QuoteSource"]
 

@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.bench._fake_faults import Fault, Faults
-from engine.live.broker import BrokerDownError, BrokerError, OrderRefusedError
-from engine.live.records import Order
+from engine.live.brokers.broker import BrokerDownError, BrokerError, OrderRefusedError
+from engine.live.brokers.records import Order
 
 
 @pytest.mark.parametrize("status", [401, 403])

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import polars as pl
 
-from engine.live.records import Account, Asset, Fill, Order, OrderReport, Position
+from engine.live.brokers.records import Account, Asset, Fill, Order, OrderReport, Position
 
 __all__ = ["Broker", "BrokerDownError", "BrokerError", "OrderRefusedError"]
 

@@ -10,11 +10,11 @@ import polars as pl
 
 from backtest.report.formatting import decimal, is_number, percent, share
 from backtest.report.templating import page_templates
-from engine.live.page_charts import draw_charts
-from engine.live.tracking import Standing
+from engine.live.page.charts import draw_charts
+from engine.live.page.tracking import Standing
 
 if TYPE_CHECKING:
-    from engine.live.page import Daily
+    from engine.live.page.daily import Daily
 
 __all__ = ["render_page"]
 

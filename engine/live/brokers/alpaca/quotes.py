@@ -9,9 +9,9 @@ from typing import Any
 import polars as pl
 
 from engine.config.live import AlpacaSettings
-from engine.live import alpaca_records as from_json
-from engine.live.alpaca_calls import Calls, Keys, RefusedError, open_data
-from engine.live.records import QUOTES
+from engine.live.brokers.alpaca import answers as from_json
+from engine.live.brokers.alpaca.calls import Calls, Keys, RefusedError, open_data
+from engine.live.brokers.records import QUOTES
 
 __all__ = ["AlpacaQuotes"]
 

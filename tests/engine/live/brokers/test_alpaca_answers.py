@@ -11,10 +11,10 @@ from engine.bench._fake_faults import Fault
 from engine.config.live import AlpacaSettings
 from engine.config.settings import Settings
 from engine.errors import UsageError
-from engine.live import alpaca_records
-from engine.live.alpaca import AlpacaBroker
-from engine.live.broker import BrokerError
-from engine.live.brokers import open_broker
+from engine.live.brokers.alpaca import answers
+from engine.live.brokers.alpaca.broker import AlpacaBroker
+from engine.live.brokers.broker import BrokerError
+from engine.live.brokers.open import open_broker
 
 ALPACA_ORDER = {
     "id": "1",
@@ -51,7 +51,7 @@ ALPACA_ORDER = {
 )
 def test_statuses(word, filled, status):
     raw = {**ALPACA_ORDER, "status": word, "filled_qty": filled, "filled_avg_price": "5"}
-    report = alpaca_records.report(raw)
+    report = answers.report(raw)
     assert (report.status, report.filled) == (status, float(filled))
     assert report.updated == datetime(2024, 2, 1, 14, 30, 0, 123456, tzinfo=UTC)
     assert (report.reason is None) == (word not in ("replaced", "done_for_day", "of tomorrow"))
@@ -61,14 +61,14 @@ def test_every_status_alpaca_py_knows_is_known():
     from alpaca.trading.enums import OrderStatus
 
     for word in OrderStatus:
-        report = alpaca_records.report({**ALPACA_ORDER, "status": word.value})
+        report = answers.report({**ALPACA_ORDER, "status": word.value})
         assert report.reason in (None, "done_for_day", "replaced")
 
 
 @pytest.mark.parametrize("quantity", ["-10", "10"])
 def test_short_positions_are_negative_however_they_are_told(quantity):
     raw = {"symbol": "A", "qty": quantity, "side": "short", "avg_entry_price": "5"}
-    assert alpaca_records.position(raw).quantity == -10
+    assert answers.position(raw).quantity == -10
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_short_positions_are_negative_however_they_are_told(quantity):
 )
 def test_blocked_accounts(change):
     raw = {"status": "ACTIVE", "equity": "1", "cash": "1", **change}
-    assert alpaca_records.account(raw).blocked
+    assert answers.account(raw).blocked
 
 
 def test_an_answer_of_another_form_is_one_line(side):

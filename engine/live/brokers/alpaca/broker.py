@@ -1,6 +1,6 @@
 """Alpaca behind `Broker`, through alpaca-py (extra `live`).
 
-The paper account is the default; real money needs two switches (`alpaca_calls.open_trading`).
+The paper account is the default; real money needs two switches (`calls.open_trading`).
 Orders are good for the day: one sent after the close waits for the next open.
 """
 
@@ -17,11 +17,11 @@ from typing import Any
 import polars as pl
 
 from engine.config.live import AlpacaSettings
-from engine.live import alpaca_records as from_json
-from engine.live.alpaca_calls import Calls, RefusedError, open_trading, read_keys
-from engine.live.alpaca_quotes import AlpacaQuotes
-from engine.live.broker import BrokerDownError, BrokerError, OrderRefusedError
-from engine.live.records import CLOSED, Account, Asset, Fill, Order, OrderReport, Position
+from engine.live.brokers.alpaca import answers as from_json
+from engine.live.brokers.alpaca.calls import Calls, RefusedError, open_trading, read_keys
+from engine.live.brokers.alpaca.quotes import AlpacaQuotes
+from engine.live.brokers.broker import BrokerDownError, BrokerError, OrderRefusedError
+from engine.live.brokers.records import CLOSED, Account, Asset, Fill, Order, OrderReport, Position
 
 __all__ = ["AlpacaBroker"]
 

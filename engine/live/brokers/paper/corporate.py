@@ -6,8 +6,8 @@ import math
 from dataclasses import replace
 from fractions import Fraction
 
-from engine.live.bar_book import Action
-from engine.live.paper_ledger import MILLIONTHS, NANOS, Holding
+from engine.live.brokers.bar_book import Action
+from engine.live.brokers.paper.ledger import MILLIONTHS, NANOS, Holding
 
 __all__ = ["apply_action", "is_split"]
 

@@ -3,7 +3,7 @@
 1. `open_trading` and `open_data` give clients of alpaca-py with keys of the environment, a timeout
    on every request, and without alpaca-py's own sleeping retries.
 2. `Calls.ask` repeats a request that failed in a way that may pass, waiting longer each time.
-3. What went wrong becomes one of `engine.live.broker`'s errors; none holds a key or a header.
+3. What went wrong becomes one of the errors of `brokers.broker`; none holds a key or a header.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 
 from engine.config.live import AlpacaSettings
 from engine.errors import UsageError
-from engine.live.broker import BrokerDownError, BrokerError
+from engine.live.brokers.broker import BrokerDownError, BrokerError
 
 __all__ = ["Calls", "Keys", "RefusedError", "open_data", "open_trading", "read_keys"]
 

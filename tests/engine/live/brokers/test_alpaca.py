@@ -15,10 +15,10 @@ from alpaca_stand_in import BUY, CALENDAR, DAYS, KEYS, closing, make_bars, openi
 
 from engine.bench._fake_faults import Fault
 from engine.config.live import AlpacaSettings
-from engine.live.alpaca import AlpacaBroker
-from engine.live.broker import OrderRefusedError
+from engine.live.brokers.alpaca.broker import AlpacaBroker
+from engine.live.brokers.broker import OrderRefusedError
+from engine.live.brokers.records import QUOTES, Order
 from engine.live.clock import FileClock
-from engine.live.records import QUOTES, Order
 
 
 def test_a_day_without_faults(side):

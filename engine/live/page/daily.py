@@ -20,7 +20,7 @@ from backtest.significance import MeanInterval, mean_interval
 from engine.config import Settings
 from engine.data.market import Market
 from engine.files import write_text
-from engine.live.tracking import (
+from engine.live.page.tracking import (
     FILLS,
     Standing,
     against_backtest,
@@ -111,7 +111,7 @@ def write_daily_page(
         min_fills=settings.live.monitor.min_fills,
         against="open" if settings.live.schedule.decide == "after_close" else "decision",
     )
-    from engine.live.page_html import render_page
+    from engine.live.page.html import render_page
 
     path = settings.run.dir / settings.run.name / FOLDER / f"{session}.html"
     write_text(path, render_page(found))

@@ -1,0 +1,1 @@
+"""An account at Alpaca, and its quotes."""

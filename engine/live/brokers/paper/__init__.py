@@ -1,0 +1,1 @@
+"""A paper account that this engine keeps itself."""

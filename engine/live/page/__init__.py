@@ -1,0 +1,1 @@
+"""The page of the day: what was forecast and what happened."""
