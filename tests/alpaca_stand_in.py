@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from engine.bench._fake_account import FakeAccount
-from engine.bench._fake_alpaca import FakeAlpaca
-from engine.bench._fake_faults import Fault, Faults
+from engine.bench.private.fake_account import FakeAccount
+from engine.bench.private.fake_alpaca import FakeAlpaca
+from engine.bench.private.fake_faults import Fault, Faults
 from engine.calendar import TradingCalendar
 from engine.config.live import AlpacaSettings
 from engine.live.brokers.alpaca.broker import AlpacaBroker

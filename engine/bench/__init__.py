@@ -1,1 +1,1 @@
-"""Benchmarks: each module of this package that has ``SUMMARY`` and ``run`` is one."""
+"""Benchmarks: each module here or in `private` that has ``SUMMARY`` and ``run`` is one."""

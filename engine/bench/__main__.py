@@ -8,6 +8,7 @@ import json
 import pkgutil
 import re
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from types import ModuleType
 
@@ -22,6 +23,9 @@ from engine.files import write_text
 __all__ = ["main"]
 
 USAGE = "python -m engine.bench NAME [--json FILE] [--markdown FILE] [options of NAME]\n"
+HELPERS = ("__main__", "made_up", "result")
+PRIVATE = ("calibration", "chaos", "judging", "judging_statistics", "memory", "purge", "quarter")
+NEEDS_CHECKOUT = "needs a checkout of the project: what it is made of is no part of the wheel"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -51,18 +55,24 @@ def _run(arguments: list[str]) -> int:
 
 
 def _names() -> list[str]:
-    found = (module.name for module in pkgutil.iter_modules(engine.bench.__path__))
-    return sorted(n for n in found if n not in ("__main__", "result") and not n.startswith("_"))
+    found = pkgutil.iter_modules(engine.bench.__path__)
+    return sorted({m.name for m in found if not m.ispkg} - {*HELPERS} | {*PRIVATE})
 
 
 def _module(name: str) -> ModuleType:
-    return importlib.import_module(f"engine.bench.{name}")
+    if name not in PRIVATE:
+        return importlib.import_module(f"engine.bench.{name}")
+    if find_spec("engine.bench.private") is None:
+        raise UsageError(f"engine.bench {name}: {NEEDS_CHECKOUT}")
+    return importlib.import_module(f"engine.bench.private.{name}")
 
 
 def _list_benchmarks() -> None:
     table = Table("benchmark", "measures", box=None)
+    installed = find_spec("engine.bench.private") is None
     for name in _names():
-        table.add_row(name, _module(name).SUMMARY)
+        known = not (installed and name in PRIVATE)
+        table.add_row(name, _module(name).SUMMARY if known else NEEDS_CHECKOUT)
     console = make_console()
     console.print(USAGE, markup=False)
     console.print(table)

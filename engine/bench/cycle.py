@@ -17,19 +17,18 @@ import time
 from datetime import date, timedelta
 from pathlib import Path
 
-from engine.bench._checkpoint import random_checkpoint
-from engine.bench._market import brownian_bars
-from engine.bench._process_tree import peak_while_running
+from engine.bench.made_up import brownian_bars, random_checkpoint
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
 from engine.errors import UsageError
 
-__all__ = ["SUMMARY", "run"]
+__all__ = ["SUMMARY", "run", "tree_memory"]
 
 SUMMARY = "one live cycle: signals of 98 names with a Kronos-small's work, seconds and memory"
 LOOKBACK, HISTORY = 252, 600
 LAST = date(2024, 12, 31)
 SECONDS, MEMORY_GB = 60, 3.0
+SAMPLED_EVERY_S = 0.2
 
 
 def run(arguments: list[str]) -> BenchResult:
@@ -82,7 +81,7 @@ def _cycle(asof: date, flags: list[str], folder: Path, names: int) -> tuple[floa
     command = [sys.executable, "-m", "engine.signals", "--as-of", asof.isoformat(), *flags]
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=sys.stderr.fileno())
-    peak, own = peak_while_running(process)
+    peak, own = _peaks(process)
     seconds = time.perf_counter() - started
     if process.returncode:
         raise UsageError(f"engine.signals ended with exit code {process.returncode}")
@@ -97,3 +96,40 @@ def _processor_seconds() -> float:
     """Of all processes that have ended and were waited for."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime
+
+
+def tree_memory(root: int) -> int:
+    """Bytes of `root` and its descendants; a page that several share counts once (PSS). Linux."""
+    parents: dict[int, list[int]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text(encoding="utf-8", errors="replace")
+            except OSError:
+                continue
+            parents.setdefault(int(stat.rpartition(")")[2].split()[1]), []).append(int(entry.name))
+    total, left = 0, [root]
+    while left:
+        pid = left.pop()
+        left += parents.get(pid, [])
+        total += _pss(pid)
+    return total
+
+
+def _pss(pid: int) -> int:
+    try:
+        text = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8")
+    except OSError:  # it has ended
+        return 0
+    found = [line.split()[1] for line in text.splitlines() if line.startswith("Pss:")]
+    return int(found[0]) * 1024 if found else 0
+
+
+def _peaks(process: subprocess.Popen[bytes]) -> tuple[int, int]:
+    """Until the process ends, five times a second: the largest `tree_memory`, and the largest of
+    the process alone."""
+    peak, own = 0, 0
+    while process.poll() is None:
+        peak, own = max(peak, tree_memory(process.pid)), max(own, _pss(process.pid))
+        time.sleep(SAMPLED_EVERY_S)
+    return peak, own

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from datetime import date, timedelta
 from pathlib import Path
 
-from engine.bench._market import brownian_bars
+from engine.bench.made_up import brownian_bars
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
 from engine.scoring.plan import cut_shards, plan_windows

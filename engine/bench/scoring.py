@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from engine.bench._market import brownian_bars
+from engine.bench.made_up import brownian_bars
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings

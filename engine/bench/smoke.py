@@ -18,8 +18,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from engine.bench._checkpoint import random_checkpoint
-from engine.bench._market import brownian_bars
+from engine.bench.made_up import brownian_bars, random_checkpoint
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
 from engine.errors import UsageError

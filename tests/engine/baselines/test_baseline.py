@@ -13,8 +13,8 @@ from rich.console import Console
 import engine.baselines.workers
 from backtest.ic import information_coefficient
 from engine.baselines import LightGBMBaseline, lightgbm_baseline
-from engine.bench._noise import noise_market
-from engine.bench.purge import leak_study
+from engine.bench.private.noise import noise_market
+from engine.bench.private.purge import leak_study
 from engine.config.settings import LightGBMSettings
 from engine.features import compute_labels
 from engine.scoring.cluster import ray_cluster

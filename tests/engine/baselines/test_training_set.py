@@ -9,7 +9,7 @@ import pytest
 
 from engine.baselines.fits import make_fit, plan_jobs, served_folds
 from engine.baselines.training_set import build_training_set, distinct_factors
-from engine.bench._noise import noise_market
+from engine.bench.private.noise import noise_market
 from engine.features import compute_labels, market_features
 
 FEATURES = ["momentum_1m", "volatility_20", "adv_20"]

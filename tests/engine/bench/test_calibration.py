@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.bench._worlds import SKILL, World, make_world, scores_of
-from engine.bench.calibration import calibrate, table
+from engine.bench.private.calibration import calibrate, table
+from engine.bench.private.worlds import SKILL, World, make_world, scores_of
 
 SMALL = {"names": 40, "years": 3, "draws": 40, "top_k": 10}
 WORLDS = 6
@@ -85,7 +85,7 @@ OWNER = """
 import os, time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
-from engine.bench.calibration import end_with_parent
+from engine.bench.private.calibration import end_with_parent
 
 if __name__ == "__main__":
     context = get_context("spawn")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import pkgutil
 
+import engine.bench.__main__ as command
+import engine.bench.private
 from engine.bench.__main__ import _with_section, main
 from engine.bench.result import BenchResult, hardware
 
@@ -11,6 +15,19 @@ from engine.bench.result import BenchResult, hardware
 def test_an_unknown_benchmark_is_refused_by_name(capsys):
     assert main(["no-such-thing"]) == 2
     assert "no-such-thing" in capsys.readouterr().err
+
+
+def test_benchmarks_of_the_checkout_are_known_without_it_and_say_so(capsys, monkeypatch):
+    modules = pkgutil.iter_modules(engine.bench.private.__path__, "engine.bench.private.")
+    benchmarks = [m.name for m in modules if hasattr(importlib.import_module(m.name), "SUMMARY")]
+    assert [name.rpartition(".")[2] for name in benchmarks] == list(command.PRIVATE)
+    monkeypatch.setattr(command, "find_spec", lambda name: None)
+    assert main(["chaos"]) == 2
+    assert capsys.readouterr().err.startswith("error: engine.bench chaos: needs a checkout")
+    assert main([]) == 0
+    listed = capsys.readouterr().out
+    assert "quarter" in listed
+    assert "scoring" in listed
 
 
 def test_a_section_is_appended_once_and_replaced_after(tmp_path):

@@ -6,9 +6,9 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from engine.bench._noise import noise_market
-from engine.bench._pandas_work import pandas_features, pandas_labels
-from engine.bench.judging import run
+from engine.bench.private.judging import run
+from engine.bench.private.noise import noise_market
+from engine.bench.private.pandas_work import pandas_features, pandas_labels
 from engine.features import FACTORS, compute_labels, market_features
 
 

@@ -6,8 +6,9 @@ from datetime import date
 
 import pytest
 
-from engine.bench._fake_faults import Faults
-from engine.bench._quarter import Killer, Replay, World
+from engine.bench.private.fake_faults import Faults
+from engine.bench.private.killer import Killer
+from engine.bench.private.replay import Replay, World
 from engine.config.settings import DataSettings
 from engine.data.market import load_market
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from engine.bench._chaos import Job, run_job
-from engine.bench.chaos import Disturbed, kill_driver, kill_node
+from engine.bench.private.chaos import Disturbed, kill_driver, kill_node
+from engine.bench.private.chaos_job import Job, run_job
 
 
 @pytest.fixture(scope="module")

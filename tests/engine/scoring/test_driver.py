@@ -20,8 +20,8 @@ import pytest
 from rich.console import Console
 from s3_stand_in import object_store
 
-from engine.bench._chaos import Diary, ObservedSpec, wait_for
-from engine.bench.memory import growth
+from engine.bench.private.chaos_job import Diary, ObservedSpec, wait_for
+from engine.bench.private.memory import growth
 from engine.config.settings import ScoringSettings
 from engine.forecasters.rules import FactorSpec
 from engine.scoring.driver import PoolError, score_shards

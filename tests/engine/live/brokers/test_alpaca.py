@@ -13,7 +13,7 @@ from alpaca.trading.client import TradingClient
 from alpaca.trading.requests import GetOrdersRequest, MarketOrderRequest
 from alpaca_stand_in import BUY, CALENDAR, DAYS, KEYS, closing, make_bars, opening, play
 
-from engine.bench._fake_faults import Fault
+from engine.bench.private.fake_faults import Fault
 from engine.config.live import AlpacaSettings
 from engine.live.brokers.alpaca.broker import AlpacaBroker
 from engine.live.brokers.broker import OrderRefusedError
@@ -200,7 +200,7 @@ def test_the_stand_in_as_a_process_of_its_own(tmp_path):
     """Its account outlives the clients, and its state is what a driver asserts on."""
     make_bars().write_parquet(tmp_path / "bars.parquet")
     clock = FileClock(tmp_path / "now.txt", opening(DAYS[30]))
-    command = [sys.executable, "-m", "engine.bench._fake_alpaca", "--faults", "1"]
+    command = [sys.executable, "-m", "engine.bench.private.fake_alpaca", "--faults", "1"]
     command += ["--clock", str(tmp_path / "now.txt"), "--bars", str(tmp_path / "bars.parquet")]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from alpaca_stand_in import BUY, DAYS, KEYS, make_bars, opening
 
-from engine.bench._fake_faults import Fault
+from engine.bench.private.fake_faults import Fault
 from engine.config.live import AlpacaSettings
 from engine.config.settings import Settings
 from engine.errors import UsageError

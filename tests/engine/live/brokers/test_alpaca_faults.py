@@ -13,7 +13,7 @@ from alpaca_stand_in import BUY, DAYS, KEYS, opening, play
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.bench._fake_faults import Fault, Faults
+from engine.bench.private.fake_faults import Fault, Faults
 from engine.live.brokers.broker import BrokerDownError, BrokerError, OrderRefusedError
 from engine.live.brokers.records import Order
 

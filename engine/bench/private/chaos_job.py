@@ -1,6 +1,6 @@
 """A scoring run that notes in a folder what its actors do, so that others can disturb it.
 
-`python -m engine.bench._chaos JOB.json` runs one; `JOB.json` holds the fields of `Job`.
+`python -m engine.bench.private.chaos_job JOB.json` runs one; `JOB.json` holds the fields of `Job`.
 """
 
 from __future__ import annotations
@@ -315,7 +315,7 @@ def start_job(job: Job) -> list[str]:
     """The command that runs a job in a process of its own."""
     path = Path(job.folder) / "job.json"
     write_json(path, asdict(job))
-    return [sys.executable, "-m", "engine.bench._chaos", str(path)]
+    return [sys.executable, "-m", "engine.bench.private.chaos_job", str(path)]
 
 
 if __name__ == "__main__":

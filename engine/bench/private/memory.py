@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from rich.console import Console
 
-from engine.bench._chaos import make_bars
+from engine.bench.private.chaos_job import make_bars
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
 from engine.forecasters.rules import FactorSpec

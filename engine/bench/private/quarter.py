@@ -7,8 +7,9 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from engine.bench._fake_faults import Faults
-from engine.bench._quarter import SHORTEST, Killer, Outcome, Replay, World
+from engine.bench.private.fake_faults import Faults
+from engine.bench.private.killer import Killer
+from engine.bench.private.replay import SHORTEST, Outcome, Replay, World
 from engine.bench.result import BenchResult
 from engine.config.settings import DataSettings
 from engine.data.market import load_market

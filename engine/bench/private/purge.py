@@ -25,7 +25,7 @@ from backtest.ic import information_coefficient
 from engine.baselines.boosting import boost, lightgbm_parameters
 from engine.baselines.fits import Fit, Job, make_fit, plan_jobs
 from engine.baselines.training_set import TrainingSet, build_training_set
-from engine.bench._noise import noise_market, sessions_in
+from engine.bench.private.noise import noise_market, sessions_in
 from engine.bench.result import BenchResult
 from engine.command import make_console
 from engine.config.settings import LightGBMSettings, Settings

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 
-from engine.bench._process_tree import tree_memory
+from engine.bench.cycle import tree_memory
 
 CHILD = "held = bytearray(60_000_000); held[::4096] = b'x' * len(held[::4096]); print('ready', flush=True); input()"
 

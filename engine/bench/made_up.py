@@ -1,18 +1,19 @@
-"""A market of geometric Brownian motions, as large as a benchmark wants it, made in one go."""
+"""What benchmarks are fed with: made-up bars and checkpoints, as large as wanted."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-__all__ = ["brownian_bars"]
+__all__ = ["brownian_bars", "random_checkpoint"]
 
 
 def brownian_bars(sessions: Sequence[date], tickers: int, seed: int = 0) -> pl.DataFrame:
-    """Daily bars of `tickers` names on `sessions`, 2 % a day, correlated 0.3 through one factor.
+    """Daily bars: geometric Brownian motions, 2 % a day, correlated 0.3 through one factor.
 
     The columns of the bars contract, sorted by (ticker, date).
     """
@@ -39,3 +40,18 @@ def brownian_bars(sessions: Sequence[date], tickers: int, seed: int = 0) -> pl.D
             "adj_factor": np.ones(tickers * n),
         }
     )
+
+
+def random_checkpoint(folder: Path, size: str) -> Path:
+    """Write a checkpoint of a published size ("mini", "small", "base") into `folder`.
+
+    Its weights are random and seeded: as slow as the real ones.
+    """
+    from kronos.bench.setup import build
+
+    predictor = build(size, device="cpu")
+    predictor.model.save_pretrained(folder / "model")
+    predictor.tokenizer.save_pretrained(folder / "tokenizer")
+    card = f"---\nmax_context: {predictor.max_context}\n---\n\n# Random weights, for benchmarks\n"
+    (folder / "model" / "README.md").write_text(card, encoding="utf-8")
+    return folder

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
-from engine.bench._chaos import Diary, Job, committed, start_job, wait_for
+from engine.bench.private.chaos_job import Diary, Job, committed, start_job, wait_for
 from engine.bench.result import BenchResult
 
 __all__ = ["Disturbed", "kill_actors", "kill_driver", "kill_node", "run", "undisturbed"]

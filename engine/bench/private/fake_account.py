@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 from backtest.costs import Costs
-from engine.bench._fake_faults import share_of
-from engine.bench._fake_json import (
+from engine.bench.private.fake_faults import share_of
+from engine.bench.private.fake_json import (
     account_json,
     activity_json,
     asset_json,

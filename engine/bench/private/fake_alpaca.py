@@ -1,9 +1,9 @@
 """A stand-in for Alpaca's server on loopback, that misbehaves as asked.
 
-``python -m engine.bench._fake_alpaca --clock FILE --bars FILE [--port N] [--faults SEED]``
+``python -m engine.bench.private.fake_alpaca --clock FILE --bars FILE [--port N] [--faults SEED]``
 
 It speaks the part of the trading and market data API that the live engine uses, with Alpaca's own
-field names, over one simulated account (`_fake_account`). Its time is that of a replay's clock
+field names, over one simulated account (`fake_account`). Its time is that of a replay's clock
 file. It outlives the live process: what it was sent, and what it executed, is at GET /_fake/state.
 """
 
@@ -25,8 +25,8 @@ from zoneinfo import ZoneInfo
 
 import polars as pl
 
-from engine.bench._fake_account import AnswerError, FakeAccount
-from engine.bench._fake_faults import Fault, Faults
+from engine.bench.private.fake_account import AnswerError, FakeAccount
+from engine.bench.private.fake_faults import Fault, Faults
 from engine.calendar import TradingCalendar
 from engine.live.brokers.bar_book import BarBook, fixed_book
 from engine.live.clock import Clock, FileClock, SystemClock
@@ -329,7 +329,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _options(arguments: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m engine.bench._fake_alpaca")
+    parser = argparse.ArgumentParser(prog="python -m engine.bench.private.fake_alpaca")
     parser.add_argument("--port", type=int, default=0, help="0: any that is free")
     parser.add_argument("--clock", type=Path, help="a replay's clock; none: the system's")
     parser.add_argument("--bars", type=Path, required=True, help="Parquet as Market.bars")

@@ -14,8 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from engine.bench._noise import noise_market
-from engine.bench._pandas_work import pandas_features, pandas_labels
+from engine.bench.private.noise import noise_market
+from engine.bench.private.pandas_work import pandas_features, pandas_labels
 from engine.bench.result import BenchResult, peak_memory_gb
 from engine.data import Market
 from engine.features import FACTORS, compute_labels, market_features
@@ -24,7 +24,7 @@ __all__ = ["SUMMARY", "run"]
 
 SUMMARY = "features and labels of a whole market, beside pandas; and judging its scores"
 HORIZONS = (5, 10, 20)
-_STATISTICS = "engine.bench.judging_statistics"
+_STATISTICS = "engine.bench.private.judging_statistics"
 
 
 def run(arguments: list[str]) -> BenchResult:

@@ -10,15 +10,13 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from functools import partial
@@ -27,9 +25,10 @@ from typing import IO, Any
 
 import polars as pl
 
-from engine.bench._fake_account import FakeAccount
-from engine.bench._fake_alpaca import FakeAlpaca
-from engine.bench._fake_faults import Faults
+from engine.bench.private.fake_account import FakeAccount
+from engine.bench.private.fake_alpaca import FakeAlpaca
+from engine.bench.private.fake_faults import Faults
+from engine.bench.private.killer import Killer
 from engine.calendar import TradingCalendar
 from engine.config import Settings, load_settings
 from engine.files import write_frame
@@ -39,19 +38,15 @@ from engine.live.brokers.open import open_broker
 from engine.live.clock import FileClock
 from engine.live.control import Control
 from engine.live.hours import Hours
-from engine.live.monitor import STATUS
 from engine.live.schedule import Agenda
 from engine.live.start import CLOCK, state_file
 from engine.live.state import LiveState, open_state
 
-__all__ = ["SHORTEST", "Killer", "Outcome", "Replay", "World"]
+__all__ = ["SHORTEST", "Outcome", "Replay", "World"]
 
 CALENDAR = "XNYS"
 SHORTEST = 12
 CANARY_KEYS = {"APCA_API_KEY_ID": "CANARY-KEY-ID", "APCA_API_SECRET_KEY": "CANARY-SECRET"}
-_START_S = 120.0
-# The share of kills that come while the process starts.
-_AT_START = 0.1
 
 
 @dataclass(frozen=True)
@@ -96,51 +91,6 @@ class World:
             ("halt", before[self.resume]),
             ("resume", self.sessions[-1]),
         ]
-
-
-@dataclass
-class Killer:
-    """Kills a process when its replay has come to a random session, at a random moment of it.
-
-    Attributes:
-        kills, sessions: how often, and over how many.
-        session_s: about how long a session takes.
-        done: kills so far.
-    """
-
-    kills: int
-    sessions: int
-    seed: int
-    session_s: float
-    done: int = 0
-    _random: random.Random = field(init=False, repr=False)
-    _when: list[int] = field(init=False, repr=False)
-
-    def __post_init__(self) -> None:
-        self._random = random.Random(self.seed)
-        self._when = sorted(self._random.randrange(self.sessions) for _ in range(self.kills))
-
-    def watch(
-        self, process: subprocess.Popen[bytes], folder: Path, progress: Callable[[], int]
-    ) -> None:
-        """Wait until the process ends, or end it. `progress` counts the sessions it is through."""
-        if self.done >= self.kills:
-            process.wait()
-            return
-        if self._random.random() < _AT_START:
-            life = self._random.uniform(0.0, 2.0)
-        else:
-            ready = partial(_is_process, folder, process.pid)
-            _wait(lambda: ready() or process.poll() is not None)
-            due = self._when[self.done]
-            _wait(lambda: progress() >= due or process.poll() is not None)
-            life = self._random.uniform(0.0, self.session_s)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(life)
-        if process.poll() is None:
-            process.send_signal(signal.SIGKILL)
-            process.wait()
-            self.done += 1
 
 
 @dataclass(frozen=True)
@@ -399,18 +349,3 @@ def _environment(values: Mapping[str, str]) -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
-
-
-def _is_process(folder: Path, process: int) -> bool:
-    """Whether the loop of the folder is that process, and at work."""
-    try:
-        found = json.loads((folder / STATUS).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return bool(found["process"] == process)
-
-
-def _wait(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _START_S
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)

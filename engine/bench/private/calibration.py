@@ -27,7 +27,7 @@ from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
 from backtest.ic import information_coefficient
 from backtest.judge import judge
-from engine.bench._worlds import SKILL, World, make_world, scores_of
+from engine.bench.private.worlds import SKILL, World, make_world, scores_of
 from engine.bench.result import BenchResult
 from engine.command import make_console
 from engine.config import Settings
