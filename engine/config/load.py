@@ -33,7 +33,9 @@ __all__ = [
 
 Tree = TypeVar("Tree", bound=BaseModel)
 
-CONFIGS = Path(__file__).resolve().parents[2] / "configs"
+_INSIDE = Path(__file__).resolve().parents[1] / "configs"
+# Inside the package where a wheel was installed, else at the root of the checkout.
+CONFIGS = _INSIDE if _INSIDE.is_dir() else _INSIDE.parents[1] / "configs"
 ENV_PREFIX = "ENGINE_"
 
 

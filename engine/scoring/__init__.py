@@ -1,0 +1,1 @@
+"""Scoring: windows of bars to forecasts, shard by shard, on Ray actors."""
