@@ -13,28 +13,31 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from .baselines import factor_baselines
-from .churn import churn, churn_of, rank_top
+from backtest.simulation.portfolio import PortfolioResult, simulate
+from backtest.statistics.baselines import factor_baselines
+from backtest.statistics.churn import churn, churn_of, rank_top
+from backtest.statistics.cross_sections import CrossSections
+from backtest.statistics.decay import decay_table
+from backtest.statistics.descriptive import descriptive
+from backtest.statistics.horizon import horizon_metrics
+from backtest.statistics.ic import rank_ic_frame
+from backtest.statistics.net_excess import excess_after_costs, top_members
+from backtest.statistics.performance import annual_return, sharpe
+from backtest.statistics.quantiles import quantile_returns
+from backtest.statistics.redundancy import factor_correlation, redundancy_table
+from backtest.statistics.regimes import regime_table
+from backtest.statistics.significance import session_spacing
+from backtest.statistics.starts import start_sensitivity
+
 from .costs import Costs
-from .cross_sections import CrossSections
-from .decay import decay_table
-from .descriptive import descriptive
-from .gate_rules import GateRules
-from .horizon import horizon_metrics
-from .ic import rank_ic_frame
-from .net_excess import excess_after_costs, top_members
-from .performance import annual_return, sharpe
-from .portfolio import PortfolioResult, simulate
-from .quantiles import quantile_returns
-from .redundancy import factor_correlation, redundancy_table
-from .regimes import regime_table
-from .significance import session_spacing
-from .starts import start_sensitivity
+
+if TYPE_CHECKING:
+    from backtest.gates.rules import GateRules
 
 __all__ = ["MOMENTUM_FACTORS", "Judgement", "judge"]
 
@@ -63,7 +66,7 @@ class Judgement:
     quantiles
         horizon, quantile (1 = lowest scores), mean_label, n.
     trades, flags
-        As in :class:`backtest.portfolio.PortfolioResult`.
+        As in :class:`backtest.simulation.portfolio.PortfolioResult`.
     sessions
         Sessions by which spacing is measured.
     first_asof, last_asof, n_asofs, n_tickers
@@ -139,9 +142,9 @@ def judge(
     price_forecasts
         Scores are forecasts of P(t+h)/P(t) − 1, whose size can be judged beside their order.
     describe
-        False leaves out the figures that no gate asks for (:mod:`backtest.descriptive`).
+        False leaves out the figures that no gate asks for (:mod:`backtest.statistics.descriptive`).
     delisted_after, lot_size
-        Of the simulation (:func:`backtest.portfolio.simulate`).
+        Of the simulation (:func:`backtest.simulation.portfolio.simulate`).
     draws, seed
         Of the bootstrap.
     """

@@ -68,7 +68,7 @@ def test_only_the_portfolio_imports_vectorbt():
         for path in files(folder)
         if any(name == "vectorbt" for name, _ in imports(path))
     }
-    assert users == {"backtest/portfolio.py"}
+    assert users == {"backtest/simulation/portfolio.py"}
 
 
 def test_strategies_do_no_input_or_output():

@@ -1,6 +1,6 @@
 """The three gates: from figures with intervals to PASS, FAIL or INCONCLUSIVE.
 
-1. ``backtest.conditions`` compares one figure with one threshold
+1. ``backtest.gates.conditions`` compares one figure with one threshold
 2. ``factor``, ``learned``, ``practical`` collect the conditions of a gate
 3. ``combine`` forms the gate's verdict: FAIL dominates, then INCONCLUSIVE
 4. ``evaluate_gates`` holds everything back when the training period is unknown
@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 import polars as pl
 
-from ..conditions import FAIL, INCONCLUSIVE, PASS, Condition, combine
-from ..gate_rules import GateRules, parse_gate_rules
+from backtest.gates.conditions import FAIL, INCONCLUSIVE, PASS, Condition, combine
+from backtest.gates.rules import GateRules, parse_gate_rules
+
 from ..judge import Judgement
 from .common import NO_BASELINE, shortage_everywhere
 from .factor import factor_gate

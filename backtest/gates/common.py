@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..gate_rules import GateRules
+from backtest.gates.rules import GateRules
+
 from ..judge import Judgement
 
 __all__ = ["NO_BASELINE", "number", "per_horizon", "shortage", "shortage_everywhere"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..conditions import Condition, above, at_least, below_in_size, combine, undecided
-from ..gate_rules import GateRules
+from backtest.gates.conditions import Condition, above, at_least, below_in_size, combine, undecided
+from backtest.gates.rules import GateRules
+
 from ..judge import Judgement
 from .common import number, per_horizon, shortage
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import polars as pl
 
-from ..conditions import Condition, above, at_least, undecided
-from ..gate_rules import GateRules
+from backtest.gates.conditions import Condition, above, at_least, undecided
+from backtest.gates.rules import GateRules
+from backtest.statistics.significance import mean_interval, session_spacing
+
 from ..judge import Judgement
-from ..significance import mean_interval, session_spacing
 from .common import NO_BASELINE, per_horizon, shortage
 
 __all__ = ["ml_gate", "ml_threshold"]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from backtest.ic import judged_rows
+from backtest.statistics.ic import judged_rows
 from engine.audit.findings import Finding
 
 __all__ = ["Permutation", "permutation_test"]

@@ -6,9 +6,9 @@ from typing import Any
 
 import polars as pl
 
-from backtest.attribution import attribute, holding_periods, rolling_beta
 from backtest.costs import Costs
 from backtest.judge import Judgement, json_ready
+from backtest.simulation.attribution import attribute, holding_periods, rolling_beta
 from engine.data.market import Market
 from engine.features.regimes import classify_regimes
 

@@ -17,10 +17,10 @@ from typing import Any
 import polars as pl
 
 from backtest.costs import Costs
-from backtest.entry import Offsets, net_returns, trade_bars, trade_maxdiff
-from backtest.entry_portfolio import entry_returns, entry_summary, with_order_costs
 from backtest.grid import PriceGrid
 from backtest.judge import json_ready
+from backtest.simulation.entry import Offsets, net_returns, trade_bars, trade_maxdiff
+from backtest.simulation.entry_portfolio import entry_returns, entry_summary, with_order_costs
 from engine.config import Settings
 from engine.data.market import Market
 from engine.errors import UsageError
@@ -37,7 +37,7 @@ class EntryResult:
 
     Attributes:
         metrics: strategy → out_of_sample figures; of MaxDiff also in_sample and offsets by fold.
-        trades: strategy and the columns of `backtest.entry.trade_bars`, of orders only.
+        trades: strategy and the columns of `backtest.simulation.entry.trade_bars`, of orders only.
         returns: strategy, date, gross, net.
         trials: parameters of every trial → its daily returns (date, net), grid points included.
     """

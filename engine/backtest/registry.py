@@ -24,8 +24,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from backtest.overfitting import probability_of_overfitting
-from backtest.sharpe import deflation, period_sharpe
+from backtest.statistics.overfitting import probability_of_overfitting
+from backtest.statistics.sharpe import deflation, period_sharpe
 
 if TYPE_CHECKING:
     import duckdb

@@ -23,10 +23,10 @@ import numpy as np
 import polars as pl
 
 from backtest.costs import Costs
-from backtest.overfitting import probability_of_overfitting
-from backtest.performance import sharpe
-from backtest.portfolio import Case, simulate_cases
-from backtest.walk_forward import choose, splice
+from backtest.simulation.portfolio import Case, simulate_cases
+from backtest.statistics.overfitting import probability_of_overfitting
+from backtest.statistics.performance import sharpe
+from backtest.statistics.walk_forward import choose, splice
 from engine.config import Settings
 from engine.config.settings import StrategySettings
 from engine.decisions.strategies import load_strategy

@@ -8,7 +8,7 @@ from datetime import date
 import polars as pl
 from rich.console import Console
 
-from backtest.ic import information_coefficient
+from backtest.statistics.ic import information_coefficient
 from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
 from engine.config import Settings
 from engine.data import Market

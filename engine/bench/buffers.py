@@ -8,7 +8,7 @@ from pathlib import Path
 
 import polars as pl
 
-from backtest.ic import information_coefficient
+from backtest.statistics.ic import information_coefficient
 from engine.bench.result import BenchResult
 from engine.config.settings import DataSettings, EvaluationSettings
 from engine.data.market import load_market

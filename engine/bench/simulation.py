@@ -32,7 +32,7 @@ def run(arguments: list[str]) -> BenchResult:
     options = parser.parse_args(arguments)
 
     from backtest.costs import Costs
-    from backtest.portfolio import Case, simulate, simulate_cases
+    from backtest.simulation.portfolio import Case, simulate, simulate_cases
 
     prices = random_prices(options.names, options.sessions)
     sessions = prices["date"].unique().sort().to_list()

@@ -17,8 +17,8 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from backtest.ic import rank_ic_frame
-from backtest.significance import mean_interval, session_spacing
+from backtest.statistics.ic import rank_ic_frame
+from backtest.statistics.significance import mean_interval, session_spacing
 from engine.config.settings import EvaluationSettings, ModelSettings, ScoringSettings
 from engine.data.market import Market
 from engine.decisions.dates import decision_dates

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from places import ROOT
 
-from backtest.gate_rules import GateRules, parse_gate_rules
+from backtest.gates.rules import GateRules, parse_gate_rules
 
 RULES_FILE = ROOT / "configs" / "gates.yaml"
 

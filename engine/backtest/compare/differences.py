@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.significance import bootstrap_interval, mean_interval, session_spacing
+from backtest.statistics.significance import bootstrap_interval, mean_interval, session_spacing
 from engine.backtest.compare.runs import FinishedRun
 from engine.calendar import TradingCalendar
 

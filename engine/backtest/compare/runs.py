@@ -11,7 +11,7 @@ from typing import Any
 import polars as pl
 import yaml
 
-from backtest.ic import information_coefficient
+from backtest.statistics.ic import information_coefficient
 from engine.errors import UsageError
 
 __all__ = ["FinishedRun", "distinct", "load_run", "unlike"]

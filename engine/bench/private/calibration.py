@@ -25,8 +25,8 @@ from rich.console import Console
 
 from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
-from backtest.ic import information_coefficient
 from backtest.judge import judge
+from backtest.statistics.ic import information_coefficient
 from engine.bench.private.worlds import SKILL, World, make_world, scores_of
 from engine.bench.result import BenchResult
 from engine.command import make_console

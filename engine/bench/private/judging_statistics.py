@@ -161,8 +161,8 @@ def _libraries(panel: pl.DataFrame) -> list[list[object]]:
     """The same RankIC and quantile returns by alphalens-reloaded and by us."""
     import warnings
 
-    from backtest.ic import rank_ic_frame
-    from backtest.quantiles import quantile_returns
+    from backtest.statistics.ic import rank_ic_frame
+    from backtest.statistics.quantiles import quantile_returns
 
     def ours() -> None:
         quantile_returns(panel, rank_ic_frame(panel, min_cross_section=10))

@@ -21,7 +21,7 @@ from datetime import date
 import numpy as np
 import polars as pl
 
-from backtest.ic import information_coefficient
+from backtest.statistics.ic import information_coefficient
 from engine.baselines.boosting import boost, lightgbm_parameters
 from engine.baselines.fits import Fit, Job, make_fit, plan_jobs
 from engine.baselines.training_set import TrainingSet, build_training_set

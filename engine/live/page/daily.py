@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from backtest.costs import Costs
-from backtest.significance import MeanInterval, mean_interval
+from backtest.statistics.significance import MeanInterval, mean_interval
 from engine.config import Settings
 from engine.data.market import Market
 from engine.files import write_text

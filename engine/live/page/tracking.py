@@ -20,8 +20,8 @@ import numpy as np
 import polars as pl
 
 from backtest.costs import Costs, trade_cost_bps
-from backtest.ic import information_coefficient
-from backtest.significance import MeanInterval, mean_interval, session_spacing
+from backtest.statistics.ic import information_coefficient
+from backtest.statistics.significance import MeanInterval, mean_interval, session_spacing
 from engine.data.market import Market
 from engine.errors import UsageError
 from engine.features.labels import compute_labels

@@ -16,7 +16,7 @@ from places import ROOT
 from engine.backtest.__main__ import main
 from engine.backtest.compare import load_run, paired_differences
 
-SCHEMA = ROOT / "backtest" / "gates.schema.json"
+SCHEMA = ROOT / "backtest" / "gates" / "gates.schema.json"
 TICKERS = [f"T{n:02d}" for n in range(12)]
 SPAN = (date(2017, 1, 3), date(2018, 12, 31))
 

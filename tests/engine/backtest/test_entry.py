@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 
 from backtest.costs import Costs
-from backtest.entry import trade_bars
-from backtest.entry_portfolio import entry_returns, with_order_costs
+from backtest.simulation.entry import trade_bars
+from backtest.simulation.entry_portfolio import entry_returns, with_order_costs
 from engine.backtest.entry import check_entry, entry_forecasts, run_entry
 from engine.config import load_settings
 from engine.errors import UsageError

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 import engine.baselines.workers
-from backtest.ic import information_coefficient
+from backtest.statistics.ic import information_coefficient
 from engine.baselines import LightGBMBaseline, lightgbm_baseline
 from engine.bench.private.noise import noise_market
 from engine.bench.private.purge import leak_study

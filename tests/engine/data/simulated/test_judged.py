@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from backtest.ic import information_coefficient
+from backtest.statistics.ic import information_coefficient
 from engine.config.load import load_settings
 from engine.data.market import load_market
 from engine.data.simulated import INDEX, Simulation

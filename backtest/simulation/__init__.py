@@ -1,0 +1,1 @@
+"""A portfolio of target weights, traded: orders, fills, daily books, attribution."""

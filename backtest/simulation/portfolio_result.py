@@ -1,0 +1,206 @@
+"""A simulated portfolio: daily returns, trades, flags and the figures that sum it up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from backtest.costs import Costs
+from backtest.grid import PriceGrid
+from backtest.simulation.book import Book, share_of
+from backtest.simulation.orders import OrderPlan
+from backtest.statistics.performance import (
+    annual_return,
+    annual_volatility,
+    max_drawdown,
+    sharpe,
+    total_return,
+)
+
+__all__ = ["PortfolioResult", "empty_result", "portfolio_result"]
+
+Floats = NDArray[np.float64]
+
+_RETURNS = {
+    "date": pl.Date,
+    "gross": pl.Float64,
+    "net": pl.Float64,
+    "turnover": pl.Float64,
+    "long_exposure": pl.Float64,
+    "short_exposure": pl.Float64,
+    "equity": pl.Float64,
+    "cash": pl.Float64,
+}
+_TRADES = {
+    "date": pl.Date,
+    "ticker": pl.String,
+    "side": pl.String,
+    "shares": pl.Float64,
+    "price": pl.Float64,
+    "value": pl.Float64,
+    "cost": pl.Float64,
+}
+_FLAGS = {"date": pl.Date, "ticker": pl.String, "flag": pl.String}
+_FIGURES = (
+    "first_date",
+    "last_date",
+    "return_total_gross",
+    "return_total_net",
+    "return_annual_gross",
+    "return_annual_net",
+    "volatility_annual",
+    "sharpe_gross",
+    "sharpe_net",
+    "max_drawdown",
+    "turnover_annual",
+    "cost_annual",
+    "borrow_annual",
+    "gross_exposure_mean",
+    "net_exposure_mean",
+)
+
+
+@dataclass(frozen=True)
+class PortfolioResult:
+    """A simulated portfolio.
+
+    Attributes
+    ----------
+    returns
+        date, gross, net, turnover, long_exposure, short_exposure, equity, cash; one row a session
+        from the first fill on. Returns are simple daily returns; exposures are shares of equity at
+        the close, both above 0; turnover is Σ|w − w⁻|/2 at the fill; equity and cash are money of
+        the book after its fees. Borrow is charged against the returns and is not in them.
+    trades
+        date, ticker, side (buy|sell), shares, price, value, cost (money), sorted by (date, ticker).
+    flags
+        date, ticker, flag: ``no_open`` (an order without an open to fill it; it lapses and the
+        position is kept), ``delisted`` (left at its last price), ``ruined`` (ticker null: equity at
+        or below zero; nothing is traded or earned afterwards).
+    stats
+        Summary figures, None where one cannot be computed.
+    """
+
+    returns: pl.DataFrame
+    trades: pl.DataFrame
+    flags: pl.DataFrame
+    stats: dict[str, Any]
+
+
+def portfolio_result(
+    grid: PriceGrid,
+    orders: OrderPlan,
+    fills: NDArray[Any],
+    *,
+    costs: Costs,
+    net_book: Book,
+    gross_book: Book,
+    first: int,
+    periods_per_year: int,
+    keep_trades: bool = True,
+) -> PortfolioResult:
+    """The result of a simulation whose first fill is on grid row ``first``."""
+    if net_book.ruined is not None:
+        fills = fills[fills["idx"] <= net_book.ruined]
+    borrow_rate = costs.borrow_bps_per_year / 1e4 / periods_per_year
+    borrow = borrow_rate * share_of(net_book.short_value, net_book.previous)
+    returns = pl.DataFrame(
+        {
+            "date": grid.sessions[first:],
+            "gross": gross_book.daily_returns,
+            "net": net_book.daily_returns - borrow,
+            "turnover": net_book.turnover,
+            "long_exposure": share_of(net_book.long_value, net_book.equity),
+            "short_exposure": share_of(net_book.short_value, net_book.equity),
+            "equity": net_book.equity,
+            "cash": net_book.cash,
+        },
+        schema_overrides=_RETURNS,
+    )
+    return PortfolioResult(
+        returns=returns,
+        trades=_trades(fills, grid) if keep_trades else pl.DataFrame(schema=_TRADES),
+        flags=_flags(orders, fills, grid, net_book),
+        stats=_stats(
+            returns,
+            n_trades=len(fills),
+            cost=share_of(net_book.fees, net_book.previous),
+            borrow=borrow,
+            periods_per_year=periods_per_year,
+        ),
+    )
+
+
+def empty_result() -> PortfolioResult:
+    """Of weights that lead to no order."""
+    return PortfolioResult(
+        returns=pl.DataFrame(schema=_RETURNS),
+        trades=pl.DataFrame(schema=_TRADES),
+        flags=pl.DataFrame(schema=_FLAGS),
+        stats={**dict.fromkeys(_FIGURES), "n_sessions": 0, "n_trades": 0},
+    )
+
+
+def _trades(fills: NDArray[Any], grid: PriceGrid) -> pl.DataFrame:
+    fills = fills[np.lexsort((fills["col"], fills["idx"]))]  # tickers ascend with their columns
+    tickers = pl.Series(grid.tickers, dtype=pl.String)
+    return pl.DataFrame(
+        {
+            "date": grid.sessions[fills["idx"]],
+            "ticker": tickers.gather(fills["col"]),
+            "side": pl.Series(["buy", "sell"]).gather(fills["side"]),
+            "shares": fills["size"],
+            "price": fills["price"],
+            "value": fills["size"] * fills["price"],
+            "cost": fills["fees"],
+        },
+        schema_overrides=_TRADES,
+    )
+
+
+def _flags(orders: OrderPlan, fills: NDArray[Any], grid: PriceGrid, book: Book) -> pl.DataFrame:
+    cells = [(*cell, "no_open") for cell in orders.missed]
+    if orders.exits:
+        exits, width = np.array(orders.exits), len(grid.tickers)
+        sold = np.isin(exits @ [width, 1], fills["idx"] * width + fills["col"])
+        cells += [(row, column, "delisted") for row, column in exits[sold].tolist()]
+    rows: list[tuple[Any, str | None, str]] = [
+        (grid.sessions[row].item(), grid.tickers[column], flag) for row, column, flag in cells
+    ]
+    if book.ruined is not None:
+        rows.append((grid.sessions[book.ruined].item(), None, "ruined"))
+    return pl.DataFrame(rows, schema=_FLAGS, orient="row").sort("date", "flag", "ticker")
+
+
+def _stats(
+    returns: pl.DataFrame, *, n_trades: int, cost: Floats, borrow: Floats, periods_per_year: int
+) -> dict[str, Any]:
+    gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
+    years = len(net) / periods_per_year
+    exposure = returns.select(
+        gross=(pl.col("long_exposure") + pl.col("short_exposure")).mean(),
+        net=(pl.col("long_exposure") - pl.col("short_exposure")).mean(),
+    ).row(0, named=True)
+    return {
+        "first_date": returns["date"][0].isoformat(),
+        "last_date": returns["date"][-1].isoformat(),
+        "n_sessions": returns.height,
+        "return_total_gross": total_return(gross),
+        "return_total_net": total_return(net),
+        "return_annual_gross": annual_return(gross, periods_per_year=periods_per_year),
+        "return_annual_net": annual_return(net, periods_per_year=periods_per_year),
+        "volatility_annual": annual_volatility(net, periods_per_year=periods_per_year),
+        "sharpe_gross": sharpe(gross, periods_per_year=periods_per_year),
+        "sharpe_net": sharpe(net, periods_per_year=periods_per_year),
+        "max_drawdown": max_drawdown(net),
+        "turnover_annual": float(returns["turnover"].to_numpy().sum() / years),
+        "cost_annual": float(cost.sum() / years),
+        "borrow_annual": float(borrow.sum() / years),
+        "n_trades": n_trades,
+        "gross_exposure_mean": exposure["gross"],
+        "net_exposure_mean": exposure["net"],
+    }

@@ -1,0 +1,1 @@
+"""What scores say about returns, with error bars: pure functions of a panel."""

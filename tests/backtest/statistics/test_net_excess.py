@@ -1,0 +1,140 @@
+"""Net excess, cost survival and break-even cost, by hand."""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+
+import polars as pl
+import pytest
+
+from backtest.costs import Costs
+from backtest.statistics.net_excess import breakeven_bps, cost_survival, net_excess
+
+SESSIONS = [date(2020, 1, 1) + timedelta(days=i) for i in range(60)]
+SPREAD = Costs(round_trip_bps=100, impact_coefficient=0, borrow_bps_per_year=0, aum=1e6)
+
+
+def panel(rows: list[tuple[int, dict[str, tuple[float, float | None]]]], *, horizon: int):
+    """(session, {ticker: (score, label)}) a date."""
+    return pl.DataFrame(
+        [
+            (SESSIONS[i], ticker, horizon, float(score), label, "ok", f"fold {i}")
+            for i, names in rows
+            for ticker, (score, label) in names.items()
+        ],
+        schema={
+            "asof": pl.Date,
+            "ticker": pl.String,
+            "horizon": pl.Int32,
+            "score": pl.Float64,
+            "label": pl.Float64,
+            "status": pl.String,
+            "fold": pl.String,
+        },
+        orient="row",
+    )
+
+
+def prices(*tickers: str, amount: float = 1e8) -> pl.DataFrame:
+    return pl.DataFrame(
+        [(day, ticker, 10.0, 10.0, amount) for day in SESSIONS for ticker in tickers],
+        schema=["date", "ticker", "open", "close", "amount"],
+        orient="row",
+    )
+
+
+def best(ticker: str, label: float | None) -> dict[str, tuple[float, float | None]]:
+    """Five names of which one leads: K = 1."""
+    return {name: (float(name == ticker), label if name == ticker else 0.0) for name in "ABCDE"}
+
+
+def judge(frame: pl.DataFrame, *, costs: Costs = SPREAD, top_k: int = 10) -> pl.DataFrame:
+    judged = frame.select("asof", "horizon").unique()
+    return net_excess(frame, prices(*"ABCDE"), judged, sessions=SESSIONS, costs=costs, top_k=top_k)
+
+
+@pytest.mark.parametrize(
+    ("days", "leaders", "horizon", "turnover"),
+    [
+        # the first date is a full entry; afterwards only what changed is traded
+        ([0, 10, 20], "AAB", 10, [1.0, 0.0, 1.0]),
+        # t − h lies between rebalances: the last one at or before it counts
+        ([0, 10, 20], "ABA", 12, [1.0, 1.0, 0.0]),
+        # no rebalance is h sessions old yet
+        ([0, 10, 20], "AAA", 40, [1.0, 1.0, 1.0]),
+        # several rebalances within one horizon: compared with the position that just ended
+        ([0, 5, 10, 15], "ABAB", 10, [1.0, 1.0, 0.0, 0.0]),
+    ],
+)
+def test_turnover_is_against_the_position_that_just_ended(days, leaders, horizon, turnover):
+    frame = panel(
+        [(i, best(leader, 0.03)) for i, leader in zip(days, leaders, strict=True)], horizon=horizon
+    )
+    result = judge(frame)
+    assert result["turnover"].to_list() == turnover
+    assert result["cost"].to_list() == pytest.approx([0.01 * part for part in turnover])
+    assert result["net_excess"].to_list() == pytest.approx([0.03 - 0.01 * t for t in turnover])
+
+
+def test_impact_of_each_entering_name():
+    """1,000,000 in one name of 100,000,000 a day: 50 · √0.01 bps each way, and the spread."""
+    costs = Costs(round_trip_bps=20, impact_coefficient=50, borrow_bps_per_year=0, aum=1e6)
+    result = judge(panel([(0, best("A", 0.03))], horizon=10), costs=costs)
+    assert result["cost"][0] == pytest.approx(2 * (10 + 5) / 1e4)
+
+
+def test_missing_labels_leave_the_mean_and_unjudged_dates_the_frame():
+    names = {name: (float(10 - i), 0.1 * i) for i, name in enumerate("ABCDEFGHIJ")}
+    names["A"] = (10.0, None)
+    frame = panel([(0, names), (10, best("A", 0.02))], horizon=5)
+    judged = frame.select("asof", "horizon").unique().filter(pl.col("asof") == SESSIONS[0])
+    result = net_excess(
+        frame, prices(*"ABCDEFGHIJ"), judged, sessions=SESSIONS, costs=SPREAD, top_k=2
+    )
+    assert result["excess"].to_list() == pytest.approx([0.1])
+
+
+def series(excess: list[float], turnover: list[float], cost: list[float]) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "fold": [f"fold {i // 2}" for i in range(len(excess))],
+            "excess": excess,
+            "turnover": turnover,
+            "cost": cost,
+            "spread_cost": [share * 0.01 for share in turnover],
+            "net_excess": [a - b for a, b in zip(excess, cost, strict=True)],
+        }
+    )
+
+
+def test_cost_survival_is_a_share_of_folds():
+    frame = series([0.03, -0.01, 0.0, -0.01, 0.02, 0.02], [1.0] * 6, [0.0] * 6)
+    assert cost_survival(frame) == pytest.approx(2 / 3)
+    assert cost_survival(frame.clear()) is None
+
+
+def test_breakeven_is_where_the_mean_net_excess_is_zero():
+    excess, turnover = [0.03, 0.01], [1.0, 0.5]
+    impact = 0.002
+    frame = series(excess, turnover, [(0.01 + impact) * share for share in turnover])
+    bps = breakeven_bps(frame)
+    net = sum(e - t * (bps / 1e4 + impact) for e, t in zip(excess, turnover, strict=True))
+    assert net == pytest.approx(0, abs=1e-12)
+    assert breakeven_bps(series([-0.03], [1.0], [0.01])) == pytest.approx(-300)
+    assert breakeven_bps(series([0.03], [0.0], [0.0])) is None
+    assert breakeven_bps(frame.clear()) is None
+
+
+def test_prices_after_the_asof_change_no_cost():
+    costs = Costs(round_trip_bps=20, impact_coefficient=50, borrow_bps_per_year=0, aum=1e6)
+    frame = panel([(20, best("A", 0.03))], horizon=10)
+    judged = frame.select("asof", "horizon").unique()
+    calm = prices(*"ABCDE")
+    noisy = calm.with_columns(
+        amount=pl.when(pl.col("date") > SESSIONS[20]).then(1.0).otherwise("amount")
+    )
+    before, after = (
+        net_excess(frame, bars, judged, sessions=SESSIONS, costs=costs, top_k=1)
+        for bars in (calm, noisy)
+    )
+    assert before.equals(after)
