@@ -22,8 +22,8 @@ from engine.backtest.selection import GridPoint, Selection, select_weights, stra
 from engine.baselines.stage import baseline_columns
 from engine.config import Settings
 from engine.data.market import Market
+from engine.data.membership import SECTOR
 from engine.decisions.dates import next_rebalance
-from engine.features.sectors import SECTOR
 from engine.forecasters.forecaster import ForecasterSpec
 from engine.forecasters.named import TrainingPeriod
 from engine.scoring.score import Scored

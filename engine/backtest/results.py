@@ -13,7 +13,7 @@ from backtest.judge import Judgement
 from engine.baselines.baseline import LightGBMBaseline
 from engine.config import Settings
 from engine.data.market import Market
-from engine.features.sectors import SECTOR
+from engine.data.membership import SECTOR
 from engine.forecasters.named import TrainingPeriod
 from engine.run_folder import environment_facts
 from engine.scoring.score import Scored

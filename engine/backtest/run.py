@@ -49,13 +49,13 @@ from engine.baselines.stage import (
 )
 from engine.config import Settings
 from engine.data.market import Market, load_market
+from engine.data.membership import with_sectors
 from engine.data.sources.tables import read_sectors
 from engine.decisions.dates import decision_dates, latest_dates, rebalance_dates
 from engine.decisions.scores_file import PREFIX, given_scores
 from engine.errors import UsageError
 from engine.features.factors import check_factors
 from engine.features.panel import build_panel
-from engine.features.sectors import with_sectors
 from engine.files import write_frame
 from engine.forecasters.kronos import KronosSpec
 from engine.forecasters.named import forecaster_spec, training_period

@@ -10,7 +10,7 @@ import polars as pl
 
 from engine.bench.result import BenchResult, peak_memory_gb
 from engine.calendar import TradingCalendar
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.check.audit import audit
 from engine.data.simulated import Simulation
 

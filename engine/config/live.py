@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from engine.config.section import Section
+from engine.config.section import Count, NonNegative, Positive, Section, Share
 
 __all__ = [
     "AlpacaSettings",
@@ -18,10 +18,6 @@ __all__ = [
     "PaperSettings",
     "ScheduleSettings",
 ]
-
-Positive = Annotated[float, Field(gt=0)]
-NonNegative = Annotated[float, Field(ge=0)]
-Count = Annotated[int, Field(ge=1)]
 
 
 class ForecasterChoice(Section):
@@ -76,7 +72,7 @@ class GuardSettings(Section):
     """Limits beyond which nothing is sent. Fractions are of equity."""
 
     max_data_age_sessions: Annotated[int, Field(ge=0)] = 0
-    max_missing_share: Annotated[float, Field(ge=0, le=1)] = 0.2
+    max_missing_share: Share = 0.2
     max_quote_age_s: Positive = 60.0
     max_spread: Positive = 0.02
     max_quote_move: Positive = 0.3

@@ -1,12 +1,17 @@
-"""What every branch of a configuration tree has in common."""
+"""What every branch of a configuration tree has in common: strict sections, and kinds of number."""
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-__all__ = ["Section"]
+__all__ = ["Count", "NonNegative", "Positive", "Section", "Share"]
+
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
+Share = Annotated[float, Field(ge=0, le=1)]
 
 LARGEST = 2**31 - 1
 

@@ -9,10 +9,9 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from engine.config.latest import LatestSettings
+from engine.config.data import ColumnSettings, DataSettings
 from engine.config.live import LiveSettings
-from engine.config.section import Section
-from engine.config.simulated import SimulatedSettings
+from engine.config.section import Count, NonNegative, Positive, Section
 
 __all__ = [
     "BaselineSettings",
@@ -33,9 +32,6 @@ __all__ = [
     "StrategySettings",
 ]
 
-PositiveInt = Annotated[int, Field(ge=1)]
-NonNegative = Annotated[float, Field(ge=0)]
-
 
 class RunSettings(Section):
     """Where results go, and the seed of everything random."""
@@ -50,55 +46,6 @@ class RunSettings(Section):
         if not name or name in {".", ".."} or set(name) & set('/\\\0:*?"<>|'):
             raise ValueError("must be a plain folder name")
         return name
-
-
-class ColumnSettings(Section):
-    """What a file calls the columns of its bars; null: by the name of the contract."""
-
-    ticker: str | None = None
-    date: str | None = None
-    ts: str | None = None
-    open: str | None = None
-    high: str | None = None
-    low: str | None = None
-    close: str | None = None
-    volume: str | None = None
-    amount: str | None = None
-    adj_factor: str | None = None
-
-
-class DataSettings(Section):
-    """The bars and the series they are compared with."""
-
-    source: Literal["embedded", "parquet", "csv", "duckdb", "yfinance", "alpaca", "simulated"] = (
-        "embedded"
-    )
-    path: Path | None = None
-    store: Path | None = None
-    bar: Annotated[str, Field(pattern=r"^(1d|\d{1,4}m)$")] | None = None
-    columns: ColumnSettings = ColumnSettings()
-    timezone: str | None = None
-    simulated: SimulatedSettings = SimulatedSettings()
-    add_latest: bool | None = None
-    latest: LatestSettings = LatestSettings()
-    universe: list[str] | None = None
-    max_tickers: PositiveInt | None = None
-    benchmark: str | None = None
-    volatility_index: str | None = None
-    sectors: Path | None = None
-    start: date | None = None
-    end: date | None = None
-    calendar: str = "XNYS"
-
-    @model_validator(mode="after")
-    def _consistent(self) -> DataSettings:
-        if self.source in ("parquet", "csv") and self.path is None:
-            raise ValueError(f"data.path is required with data.source {self.source}")
-        if self.source == "duckdb" and self.store is None:
-            raise ValueError("data.store is required with data.source duckdb: the store's file")
-        if self.start and self.end and self.start > self.end:
-            raise ValueError(f"data.start {self.start} is after data.end {self.end}")
-        return self
 
 
 class ModelSettings(Section):
@@ -141,23 +88,23 @@ class SamplingSettings(Section):
     temperature: NonNegative = 1.0
     top_k: Annotated[int, Field(ge=0)] = 0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.9
-    paths: PositiveInt = 1
+    paths: Count = 1
 
 
 class ScoringSettings(Section):
     """Windows of bars to forecasts, on Ray."""
 
     lookback: Annotated[int, Field(ge=2)] = 128
-    horizons: list[PositiveInt] = [5, 10, 20]
+    horizons: list[Count] = [5, 10, 20]
     rebalance: Literal["daily", "weekly", "monthly"] = "monthly"
     score: Literal["terminal", "path_mean"] = "terminal"
     sampling: SamplingSettings = SamplingSettings()
     batch_size: Annotated[int, Field(ge=16)] = 32
-    actors: PositiveInt | None = None
-    cpus_per_actor: PositiveInt = 1
+    actors: Count | None = None
+    cpus_per_actor: Count = 1
     gpus_per_actor: NonNegative = 0.0
-    timeout_s: Annotated[float, Field(gt=0)] = 600.0
-    start_timeout_s: Annotated[float, Field(gt=0)] = 600.0
+    timeout_s: Positive = 600.0
+    start_timeout_s: Positive = 600.0
     max_retries: Annotated[int, Field(ge=0)] = 2
     ray_address: str | None = None
     shards: str | None = None
@@ -222,7 +169,7 @@ class EntrySettings(Section):
     ] = []
     offsets: list[Annotated[float, Field(gt=-1, lt=1)]] = [-0.01, -0.005, 0.0, 0.005, 0.01]
     by_ticker: bool = False
-    min_trades: PositiveInt = 100
+    min_trades: Count = 100
 
     @field_validator("offsets")
     @classmethod
@@ -236,7 +183,7 @@ class SimulationSettings(Section):
     """What the simulated broker and exchange allow."""
 
     lot_size: NonNegative = 0.0
-    delisted_after: PositiveInt = 10
+    delisted_after: Count = 10
 
 
 class CostSettings(Section):
@@ -245,13 +192,13 @@ class CostSettings(Section):
     round_trip_bps: NonNegative = 10.0
     impact_coefficient: NonNegative = 50.0
     borrow_bps_per_year: NonNegative = 50.0
-    aum: Annotated[float, Field(gt=0)] = 1_000_000.0
+    aum: Positive = 1_000_000.0
 
 
 class SanitySettings(Section):
     """When scores are too strange to be forecasts: a warning, never a verdict."""
 
-    max_move: Annotated[float, Field(gt=0)] = 0.25
+    max_move: Positive = 0.25
     min_dispersion: NonNegative = 1e-5
     max_one_sign: Annotated[float, Field(gt=0.5, le=1)] = 0.95
 
@@ -261,12 +208,12 @@ class EvaluationSettings(Section):
 
     start: date | None = None
     end: date | None = None
-    max_dates: PositiveInt | None = None
+    max_dates: Count | None = None
     folds: Literal["monthly"] = "monthly"
     embargo_sessions: Annotated[int, Field(ge=0)] | None = None
     min_cross_section: Annotated[int, Field(ge=2)] = 10
-    top_k: PositiveInt = 10
-    trials: PositiveInt = 1
+    top_k: Count = 10
+    trials: Count = 1
     gates: Path = Path("gates.yaml")
     sanity: SanitySettings = SanitySettings()
 
@@ -283,12 +230,12 @@ class LightGBMSettings(Section):
     enabled: bool = True
     train_rebalance: Literal["daily", "weekly", "monthly"] = "weekly"
     refit: Literal["monthly", "yearly"] = "monthly"
-    half_life_sessions: Annotated[float, Field(gt=0)] = 756.0
-    min_train_rows: PositiveInt = 2000
-    num_iterations: PositiveInt = 100
-    learning_rate: Annotated[float, Field(gt=0)] = 0.05
+    half_life_sessions: Positive = 756.0
+    min_train_rows: Count = 2000
+    num_iterations: Count = 100
+    learning_rate: Positive = 0.05
     num_leaves: Annotated[int, Field(ge=2)] = 15
-    min_data_in_leaf: PositiveInt = 200
+    min_data_in_leaf: Count = 200
     feature_fraction: Annotated[float, Field(gt=0, le=1)] = 0.7
     bagging_fraction: Annotated[float, Field(gt=0, le=1)] = 0.7
     bagging_freq: Annotated[int, Field(ge=0)] = 1

@@ -4,6 +4,9 @@
    has imported already is told and left alone, before anything heavy is loaded.
 2. The store's writer judges, merges and commits each file or folder as one transaction.
 3. What became of every row is told: added, corrected, unchanged, quarantined by rule.
+4. Where a person asks for it, `_adopt_splits` takes splits that show in the prices as actions.
+   Only prices that no recorded factor and no known action explains are looked at, so a second
+   adoption finds nothing.
 """
 
 from __future__ import annotations
@@ -14,10 +17,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from rich.console import Console
 
 from engine.command import make_console
 from engine.data.arguments import Arguments, parse_arguments
+from engine.data.source import ACTIONS
+from engine.data.store.reader import PriceStore
 from engine.errors import UsageError
 
 if TYPE_CHECKING:
@@ -27,6 +33,7 @@ __all__ = ["BATCH_ROWS", "fingerprint", "run_import"]
 
 BATCH_ROWS = 1_000_000
 PROGRESS_EVERY_S = 5.0
+TICKERS_AT_ONCE = 200
 TABLES = ("bars", "series", "actions", "universe")
 OPTIONS = {"as": True, "again": False, "adopt-splits": False, "json": True}
 USAGE = """\
@@ -71,10 +78,8 @@ def run_import(arguments: list[str]) -> int:
     else:
         done = [] if adopt else _import_source(given, console)
     if adopt:
-        from engine.data.adoption import adopt_splits
-
         with _writer(given) as writer:
-            done.append(adopt_splits(writer, console))
+            done.append(_adopt_splits(writer, console))
     if "json" in given.options:
         from engine.files import write_json
 
@@ -102,7 +107,7 @@ def fingerprint(path: Path, settings: Any, table: str) -> str:
 def _import_files(
     given: Arguments, files: list[Path], table: str, console: Console
 ) -> list[dict[str, Any]]:
-    from engine.data.store.manifest import find_import, read_manifest
+    from engine.data.store.exports import find_import, read_manifest
 
     for file in files:
         if not file.exists():
@@ -262,3 +267,37 @@ def _told_known(console: Console, what: Path | str, entry: dict[str, Any]) -> di
         soft_wrap=True,
     )
     return {"id": entry["id"], "what": str(what), "imported": False}
+
+
+def _unexplained_splits(store: PriceStore) -> pl.DataFrame:
+    """ticker, date, ratio of every split that shows in the adjusted prices, sorted."""
+    from engine.data.check import detect_splits
+
+    recorded = set(store.factors_recorded())
+    names = [name for name in store.tickers() if name not in recorded]
+    found = [
+        detect_splits(store.bars(names[first : first + TICKERS_AT_ONCE]))
+        for first in range(0, len(names), TICKERS_AT_ONCE)
+    ]
+    if not found:
+        return pl.DataFrame(schema={"ticker": pl.String, "date": pl.Date, "ratio": pl.Float64})
+    return pl.concat(found).select("ticker", "date", "ratio").sort("ticker", "date")
+
+
+def _adopt_splits(writer: StoreWriter, console: Console) -> dict[str, Any]:
+    """Store them as actions, telling each; returns what the import did, for `--json`."""
+    from engine.data.market import content_hash
+    from engine.data.store.writer import Delivery
+
+    splits = _unexplained_splits(PriceStore.open(writer.path))
+    if splits.is_empty():
+        console.print("no split shows in the prices that the actions do not explain")
+        return {"what": "splits seen in the prices", "rows": 0, "imported": False}
+    actions = splits.select(
+        "ticker", "date", kind=pl.lit("split"), value="ratio", in_prices=pl.lit(False)
+    ).cast(ACTIONS)
+    what = "splits seen in the prices"
+    result = writer.add(Delivery(what, "detected", content_hash([actions]), actions=actions))
+    for ticker, day, ratio in splits.select("ticker", "date", "ratio").iter_rows():
+        console.print(f"adopted: {ticker} {day} {ratio:g} new shares per old", highlight=False)
+    return {**asdict(result), "imported": True}

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from engine.command import make_console
 from engine.data.arguments import parse_arguments
-from engine.data.store.manifest import export_folder
+from engine.data.store.exports import export_folder
 from engine.errors import UsageError
 from engine.scoring.cache import cache_folder, describe_cache, prune_cache
 

@@ -1,7 +1,7 @@
 """The bars of one run: candidates, benchmark, volatility index, and every row left out.
 
 1. `requested_source` opens the source; its `fetch` reads the rows asked for.
-2. `sessions.judge` splits rows into kept and quarantined; `contract.complete` fills volume.
+2. `rules.judge` splits rows into kept and quarantined; `contract.complete` fills volume.
 3. Benchmark and volatility index are taken from the source's series or from its tickers.
 4. What the settings ask for and the source lacks is an error that names the nearest (`request`).
 """
@@ -17,9 +17,8 @@ from functools import cached_property
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.adjust import action_factors, with_factors
+from engine.data.actions import action_factors, with_factors
 from engine.data.contract import BARS, INTRADAY, PRICES, complete
-from engine.data.latest import finished
 from engine.data.request import (
     DataRequest,
     check_names,
@@ -28,8 +27,8 @@ from engine.data.request import (
     requested_source,
     wanted,
 )
-from engine.data.rules import QUARANTINE
-from engine.data.sessions import judge
+from engine.data.rules import QUARANTINE, judge
+from engine.data.sessions import finished
 from engine.data.sources import Source, SourceData
 from engine.errors import UsageError
 

@@ -1,12 +1,13 @@
-"""Point-in-time universes: a ticker is a candidate only while it is a member."""
+"""What a ticker belongs to at an asof: the universe (else it is no candidate), and a sector."""
 
 from __future__ import annotations
 
 import polars as pl
 
-__all__ = ["NOT_A_MEMBER", "is_member", "only_members"]
+__all__ = ["NOT_A_MEMBER", "SECTOR", "is_member", "only_members", "with_sectors"]
 
 NOT_A_MEMBER = "score of a ticker that was no member of the universe"
+SECTOR = "sector"
 
 
 def only_members(windows: pl.DataFrame, members: pl.DataFrame | None) -> pl.DataFrame:
@@ -37,3 +38,29 @@ def is_member(rows: pl.DataFrame, members: pl.DataFrame) -> pl.Series:
     )
     joined = keys.join(found, on=["asof", "ticker"], how="left", maintain_order="left")
     return joined["member"].fill_null(False)
+
+
+def with_sectors(panel: pl.DataFrame, sectors: pl.DataFrame | None) -> pl.DataFrame:
+    """The panel with the column `sector`, null where none is known; as it was without `sectors`.
+
+    Parameters
+    ----------
+    panel
+        asof, ticker and any other columns; order kept.
+    sectors
+        ticker, sector, from, to: both ends inclusive, null for always and still; the spans of a
+        ticker do not overlap.
+    """
+    if sectors is None:
+        return panel
+    asof = pl.col("asof")
+    keys = panel.select("asof", "ticker").unique()
+    known = keys.join(sectors, on="ticker").filter(
+        (pl.col("from") <= asof).fill_null(value=True), (asof <= pl.col("to")).fill_null(value=True)
+    )
+    return panel.join(
+        known.select("asof", "ticker", SECTOR),
+        on=["asof", "ticker"],
+        how="left",
+        maintain_order="left",
+    )

@@ -12,7 +12,7 @@ from typing import Protocol
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.sources import Source, SourceData, open_source
 from engine.errors import UsageError
 

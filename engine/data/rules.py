@@ -1,7 +1,8 @@
 """Rules that a bar must keep, and the quarantine for rows that break one.
 
-1. Each row is judged by the row rules in order; the first it breaks is named (`_row_rules`).
-2. Of the rows left, those that share ticker and date are resolved (`_duplicates`): identical
+1. `judge` gives intraday bars their session first, and takes out those outside its hours.
+2. Each row is judged by the row rules in order; the first it breaks is named (`_row_rules`).
+3. Of the rows left, those that share ticker and date are resolved (`_duplicates`): identical
    copies keep one, conflicting ones are all removed, because none is known to be right.
 
 Nothing is dropped silently: rows in = rows kept + rows quarantined.
@@ -16,9 +17,11 @@ import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.data.contract import PRICES
+from engine.data.sessions import assign_sessions
 
-__all__ = ["QUARANTINE", "partition"]
+__all__ = ["OUTSIDE_HOURS", "QUARANTINE", "judge", "partition"]
 
+OUTSIDE_HOURS = "outside trading hours"
 QUARANTINE = pl.Schema(
     {
         "ticker": pl.String,
@@ -39,6 +42,32 @@ class _Rule(NamedTuple):
     name: str
     broken: pl.Expr
     message: pl.Expr
+
+
+def judge(rows: pl.DataFrame, calendar: TradingCalendar) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Kept and quarantined rows, of daily or intraday bars, by `partition`.
+
+    Intraday rows get their session first; those of a session's date but outside its hours
+    (before the open, after the close) are quarantined under `OUTSIDE_HOURS`.
+    """
+    if "ts" not in rows.columns:
+        return partition(rows, calendar)
+    placed = assign_sessions(rows, calendar)
+    days = placed["date"].drop_nulls()
+    sessions = calendar.sessions(days.min(), days.max()) if days.len() else []  # type: ignore[arg-type]
+    outside = ~pl.col("in_hours") & pl.col("date").is_in(
+        pl.Series(sessions, dtype=pl.Date).implode()
+    )
+    lost = placed.filter(outside.fill_null(False)).select(
+        "ticker",
+        "date",
+        rule=pl.lit(OUTSIDE_HOURS),
+        message=pl.format("a bar at {} UTC", pl.col("ts").dt.strftime("%Y-%m-%d %H:%M:%S")),
+        source="source",
+    )
+    inside = placed.filter(~outside.fill_null(False)).drop("in_hours")
+    kept, quarantined = partition(inside, calendar)
+    return kept, pl.concat([lost.cast(QUARANTINE), quarantined])
 
 
 def partition(rows: pl.DataFrame, calendar: TradingCalendar) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -1,17 +1,17 @@
-"""Which session an intraday bar belongs to, and whether the exchange was open."""
+"""Sessions: which one a bar belongs to, which one is open now, and the bars it has not finished."""
 
 from __future__ import annotations
 
-from datetime import timedelta
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
 
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.rules import QUARANTINE, partition
+from engine.data.source import SourceData
+from engine.errors import UsageError
 
-__all__ = ["OUTSIDE_HOURS", "assign_sessions", "judge"]
-
-OUTSIDE_HOURS = "outside trading hours"
+__all__ = ["assign_sessions", "drop_partial", "finished", "open_session"]
 
 
 def assign_sessions(rows: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:
@@ -38,27 +38,42 @@ def assign_sessions(rows: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFra
     return joined.with_columns(date=session).drop("_session")
 
 
-def judge(rows: pl.DataFrame, calendar: TradingCalendar) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """Kept and quarantined rows, of daily or intraday bars, by `rules.partition`.
+def open_session(calendar: TradingCalendar, now: datetime) -> date | None:
+    """The session that has opened and not yet closed at `now` (with a time zone)."""
+    if now.tzinfo is None:
+        raise UsageError("add_latest: the present time needs a time zone")
+    moment = now.astimezone(UTC)
+    around = calendar.schedule(moment.date() - timedelta(days=2), moment.date() + timedelta(days=2))
+    found = around.filter((pl.col("open") <= moment) & (pl.col("close") > moment))
+    return found["date"][0] if found.height else None
 
-    Intraday rows get their session first; those of a session's date but outside its hours
-    (before the open, after the close) are quarantined under `OUTSIDE_HOURS`.
+
+def drop_partial(
+    bars: pl.DataFrame, calendar: TradingCalendar, now: datetime
+) -> tuple[pl.DataFrame, int]:
+    """Bars without the partial ones, and how many were: what a backtest may see.
+
+    Partial are rows marked so, and those of the open session where it is the last of the bars.
     """
-    if "ts" not in rows.columns:
-        return partition(rows, calendar)
-    placed = assign_sessions(rows, calendar)
-    days = placed["date"].drop_nulls()
-    sessions = calendar.sessions(days.min(), days.max()) if days.len() else []  # type: ignore[arg-type]
-    outside = ~pl.col("in_hours") & pl.col("date").is_in(
-        pl.Series(sessions, dtype=pl.Date).implode()
+    marked = (
+        bars["partial"] if "partial" in bars.columns else pl.repeat(False, bars.height, eager=True)
     )
-    lost = placed.filter(outside.fill_null(False)).select(
-        "ticker",
-        "date",
-        rule=pl.lit(OUTSIDE_HOURS),
-        message=pl.format("a bar at {} UTC", pl.col("ts").dt.strftime("%Y-%m-%d %H:%M:%S")),
-        source="source",
-    )
-    inside = placed.filter(~outside.fill_null(False)).drop("in_hours")
-    kept, quarantined = partition(inside, calendar)
-    return kept, pl.concat([lost.cast(QUARANTINE), quarantined])
+    session = open_session(calendar, now)
+    if session is not None and bars.height and bars["date"].max() == session:
+        marked = marked | (bars["date"] == session)
+    kept = bars.filter(~marked.fill_null(False)).drop("partial", strict=False)
+    return kept, bars.height - kept.height
+
+
+def finished(
+    loaded: SourceData, calendar: TradingCalendar, now: datetime
+) -> tuple[SourceData, int]:
+    """What a source delivered without the partial daily bars, and how many bars they were.
+
+    Intraday bars stay: each is complete when the next begins.
+    """
+    if "ts" in loaded.bars.columns:
+        return loaded, 0
+    bars, partial = drop_partial(loaded.bars, calendar, now)
+    series = {name: drop_partial(rows, calendar, now)[0] for name, rows in loaded.series.items()}
+    return replace(loaded, bars=bars, series=series), partial

@@ -1,8 +1,12 @@
 """Factors: what is known of a ticker at the close of a date, from bars up to it.
 
 1. `_prepared` lays adjusted close, daily return, money and the market's return side by side.
-2. Each factor of the table is an expression over the bars of one ticker (`formulas`).
+2. Each factor of `FACTORS` is an expression over the bars of one ticker in order of date.
 3. A z-score compares a factor with the other tickers of the same date.
+
+In the formulas P is the adjusted close, r(t) = P(t)/P(t−1) − 1 its daily return, m(t) the market's
+return between the same two bars, V the money traded. Windows count bars, today's the last of them.
+Where a window is not full yet, the value is null.
 
 None reads a price level: multiplying a whole price history by a constant, as a later split or
 dividend does, changes nothing but the factors that `reads` money.
@@ -23,9 +27,7 @@ import polars as pl
 from engine.data import Market
 from engine.data.membership import is_member
 from engine.errors import UsageError
-from engine.features import formulas
-from engine.features.known import attach_known
-from engine.features.market_index import adjusted_close, equal_weight_index
+from engine.features.index import adjusted_close, attach_known, equal_weight_index
 
 __all__ = [
     "FACTORS",
@@ -36,8 +38,9 @@ __all__ = [
     "market_features",
 ]
 
-
 _TICKERS_AT_A_TIME = 250
+_FLAT = 1e-16
+"""Variance of daily market returns that is nothing but rounding: no beta against it."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +50,7 @@ class Factor:
     Attributes
     ----------
     formula
-        In the notation of `formulas`.
+        In the notation of this module.
     source
         Author, year.
     expression
@@ -66,27 +69,75 @@ class Factor:
 
 
 def _momentum(bars: int, skip: int = 0) -> Factor:
-    return Factor(
-        f"P({f't−{skip}' if skip else 't'})/P(t−{bars}) − 1",
-        "Jegadeesh and Titman, 1993",
-        lambda _: formulas.momentum(bars, skip),
-    )
+    close = pl.col("close")
+    change = (close.shift(skip) if skip else close) / close.shift(bars) - 1
+    formula = f"P({f't−{skip}' if skip else 't'})/P(t−{bars}) − 1"
+    return Factor(formula, "Jegadeesh and Titman, 1993", lambda _: change)
+
+
+def _reversal(bars: int) -> Factor:
+    """What fell comes back."""
+    change = pl.col("close") / pl.col("close").shift(bars) - 1
+    return Factor(f"−(P(t)/P(t−{bars}) − 1)", "Lehmann, 1990", lambda _: -change)
+
+
+def _deviation(bars: int, periods_per_year: int) -> pl.Expr:
+    return pl.col("daily").rolling_std(bars, min_samples=bars, ddof=1) * periods_per_year**0.5
 
 
 def _volatility(bars: int) -> Factor:
     return Factor(
         f"std(r, {bars})·√(periods a year)",
         "Ang, Hodrick, Xing and Zhang, 2006",
-        lambda year: formulas.volatility(bars, year),
+        lambda year: _deviation(bars, year),
     )
 
 
-def _money(bars: int) -> Factor:
+def _volatility_of_volatility(short: int, bars: int) -> Factor:
+    """The authors of the source take option-implied volatility."""
     return Factor(
-        f"mean(V, {bars})",
-        "Brennan, Chordia and Subrahmanyam, 1998",
-        lambda _: formulas.average_daily_volume(bars),
-        reads="money",
+        f"std(volatility_{short}, {bars})",
+        "Baltussen, van Bekkum and van der Grient, 2018",
+        lambda year: _deviation(short, year).rolling_std(bars, min_samples=bars, ddof=1),
+    )
+
+
+def _drawdown(bars: int) -> Factor:
+    """How far below its high."""
+    below = pl.col("close") / pl.col("close").rolling_max(bars, min_samples=bars) - 1
+    return Factor(f"P(t)/max(P, {bars}) − 1", "George and Hwang, 2004", lambda _: below)
+
+
+def _money(bars: int) -> Factor:
+    mean = pl.col("amount").rolling_mean(bars, min_samples=bars)
+    source = "Brennan, Chordia and Subrahmanyam, 1998"
+    return Factor(f"mean(V, {bars})", source, lambda _: mean, reads="money")
+
+
+def _amihud(bars: int) -> Factor:
+    """Over the bars of the window with V > 0; null where fewer than two thirds of them traded."""
+    impact = pl.when(pl.col("amount") > 0).then(1e6 * pl.col("daily").abs() / pl.col("amount"))
+    mean = impact.rolling_mean(bars, min_samples=bars * 2 // 3)
+    full = pl.when(pl.col("daily").shift(bars - 1).is_not_null()).then(mean)
+    return Factor(f"mean(10⁶·|r|/V, {bars})", "Amihud, 2002", lambda _: full, reads="money")
+
+
+def _beta(bars: int) -> Factor:
+    """Beta of Sharpe (1964), estimated as in the source."""
+    both = pl.col("daily").is_not_null() & pl.col("market").is_not_null()
+    r, m = (pl.when(both).then(name) for name in ("daily", "market"))
+    variance = m.rolling_var(bars, min_samples=bars, ddof=1)
+    covariance = pl.rolling_cov(r, m, window_size=bars, min_samples=bars, ddof=1)
+    beta = pl.when(variance > _FLAT).then(covariance / variance)
+    return Factor(f"cov(r, m, {bars})/var(m, {bars})", "Fama and MacBeth, 1973", lambda _: beta)
+
+
+def _zscored(name: str, factor: Factor) -> Factor:
+    return Factor(
+        f"({name} − mean)/std over the members of the date",
+        "Asness, Moskowitz and Pedersen, 2013",
+        factor.expression,
+        zscore_of=name,
     )
 
 
@@ -101,34 +152,16 @@ FACTORS: Mapping[str, Factor] = MappingProxyType(
     {
         **_MOMENTUM,
         "momentum_12_1": _momentum(252, 21),
-        "reversal_5": Factor("−(P(t)/P(t−5) − 1)", "Lehmann, 1990", lambda _: formulas.reversal(5)),
+        "reversal_5": _reversal(5),
         "volatility_20": _volatility(20),
         "volatility_60": _volatility(60),
-        "vol_of_vol_60": Factor(
-            "std(volatility_20, 60)",
-            "Baltussen, van Bekkum and van der Grient, 2018",
-            lambda year: formulas.volatility_of_volatility(20, 60, year),
-        ),
-        "drawdown_60": Factor(
-            "P(t)/max(P, 60) − 1", "George and Hwang, 2004", lambda _: formulas.drawdown(60)
-        ),
+        "vol_of_vol_60": _volatility_of_volatility(20, 60),
+        "drawdown_60": _drawdown(60),
         "adv_20": _money(20),
         "adv_60": _money(60),
-        "amihud_60": Factor(
-            "mean(10⁶·|r|/V, 60)", "Amihud, 2002", lambda _: formulas.amihud(60), reads="money"
-        ),
-        "beta_252": Factor(
-            "cov(r, m, 252)/var(m, 252)", "Fama and MacBeth, 1973", lambda _: formulas.beta(252)
-        ),
-        **{
-            f"{name}_z": Factor(
-                f"({name} − mean)/std over the members of the date",
-                "Asness, Moskowitz and Pedersen, 2013",
-                factor.expression,
-                zscore_of=name,
-            )
-            for name, factor in _MOMENTUM.items()
-        },
+        "amihud_60": _amihud(60),
+        "beta_252": _beta(252),
+        **{f"{name}_z": _zscored(name, factor) for name, factor in _MOMENTUM.items()},
     }
 )
 

@@ -1,7 +1,7 @@
 """Labels: what a ticker earned over the sessions after an asof, beside its benchmark.
 
-1. `PriceGrid` lays the bars out densely, [session, ticker], so that h sessions ahead is one shift;
-   a ticker without a bar at t+h has its last price before it there.
+1. `_DensePrices` lays the bars out, [session, ticker], so that h sessions ahead is one shift; a
+   ticker without a bar at t+h has its last price before it there.
 2. `_fill` takes P(t), O(t+1) and P(t+h) and subtracts what `_benchmark_returns` gives or,
    without a benchmark, the mean of the cross-section.
 3. `_Rows.frame` lays the horizons of a ticker one below the other.
@@ -26,8 +26,7 @@ import polars as pl
 
 from engine.data import Market
 from engine.errors import UsageError
-from engine.features.known import attach_known
-from engine.features.price_grid import PriceGrid
+from engine.features.index import adjusted_close, attach_known
 
 __all__ = ["LABELS", "compute_labels"]
 
@@ -83,7 +82,7 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
 
     label_flag is "delisted" where the ticker's last bar came before t+h and its last price was
     taken, "stale" where it trades again later, "no benchmark" where the benchmark has no price
-    (`known.MAX_AGE`) and the label is null.
+    (`index.MAX_AGE`) and the label is null.
 
     Raises
     ------
@@ -99,7 +98,7 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
     strangers = sorted(set(asofs).difference(sessions))
     if strangers:
         raise UsageError(f"asof {strangers[0]} is not a session of {market.calendar.name}")
-    grid = PriceGrid.of(market, sessions)
+    grid = _DensePrices.of(market, sessions)
     at = np.flatnonzero(np.isin(grid.sessions, np.asarray(asofs, dtype="datetime64[D]")))
     held = None
     if market.benchmark is not None:
@@ -115,8 +114,79 @@ def compute_labels(market: Market, asofs: Sequence[date], horizons: Sequence[int
         return pl.concat(pool.map(rows, pieces))
 
 
+@dataclass(frozen=True)
+class _DensePrices:
+    """Prices [session, ticker], NaN where a ticker has no bar.
+
+    Attributes
+    ----------
+    sessions
+        datetime64[D] [S].
+    names
+        The market's candidates, sorted; N of them.
+    open, close
+        f64 [S, N], adjusted.
+    last_close
+        f64 [S, N]: the close at the session or, without a bar, the last one of the grid before it.
+    priced_at
+        int32 [S, N]: the row of `last_close`'s bar; −1 before the first.
+    last_bar
+        datetime64[D] [N]: the ticker's last bar in the market, whatever the grid covers.
+    """
+
+    sessions: np.ndarray
+    names: pl.Series
+    open: np.ndarray
+    close: np.ndarray
+    last_close: np.ndarray
+    priced_at: np.ndarray
+    last_bar: np.ndarray
+
+    @staticmethod
+    def of(market: Market, sessions: Sequence[date]) -> _DensePrices:
+        """The market's bars on `sessions` (ascending, at least one)."""
+        days = np.asarray(sessions, dtype="datetime64[D]")
+        runs = market.bars["ticker"].rle()
+        names = runs.struct.field("value")
+        lengths = runs.struct.field("len").to_numpy()
+        dates = market.bars["date"].to_numpy()
+        columns = np.repeat(np.arange(len(names)), lengths)
+        rows = _places(days, dates)
+        known = rows >= 0
+        cells = rows[known] * len(names) + columns[known]
+
+        def spread(price: pl.Expr) -> np.ndarray:
+            grid = np.full((len(days), len(names)), np.nan)
+            grid.ravel()[cells] = market.bars.select(price).to_series().to_numpy()[known]
+            return grid
+
+        close = spread(adjusted_close())
+        quoted = ~np.isnan(close)
+        at = np.where(quoted, np.arange(len(days), dtype=np.int32)[:, None], np.int32(-1))
+        priced_at = np.maximum.accumulate(at, axis=0)
+        last_close = np.take_along_axis(close, np.maximum(priced_at, 0), axis=0)
+        return _DensePrices(
+            sessions=days,
+            names=names,
+            open=spread(pl.col("open") * pl.col("adj_factor")),
+            close=close,
+            last_close=last_close,
+            priced_at=priced_at,
+            last_bar=dates[np.cumsum(lengths) - 1],
+        )
+
+
+def _places(days: np.ndarray, dates: np.ndarray) -> np.ndarray:
+    """Index in `days` of each date; −1 for those that are none of them."""
+    since = dates.astype(np.int64) - days[0].astype(np.int64)
+    calendar = np.full(int((days[-1] - days[0]).astype(np.int64)) + 1, -1)
+    calendar[(days - days[0]).astype(np.int64)] = np.arange(len(days))
+    inside = (since >= 0) & (since < len(calendar))
+    return np.where(inside, calendar[np.where(inside, since, 0)], -1)
+
+
 def _rows(
-    grid: PriceGrid, market: Market, at: np.ndarray, horizons: list[int], held: _Held | None
+    grid: _DensePrices, market: Market, at: np.ndarray, horizons: list[int], held: _Held | None
 ) -> pl.DataFrame:
     """The rows of some asofs, sorted by asof, ticker, horizon."""
     quoted = ~np.isnan(grid.close[at])
@@ -175,7 +245,7 @@ class _Rows:
 def _fill(
     rows: _Rows,
     column: int,
-    grid: PriceGrid,
+    grid: _DensePrices,
     market: Market,
     at: np.ndarray,
     quoted: np.ndarray,
@@ -208,7 +278,7 @@ def _fill(
     rows.flag[:, column] = flag[quoted]
 
 
-def _members(market: Market, grid: PriceGrid, at: np.ndarray) -> np.ndarray:
+def _members(market: Market, grid: _DensePrices, at: np.ndarray) -> np.ndarray:
     """[asof, ticker]: whether it belongs to the universe; all of them where everybody does."""
     if market.members is None:
         return np.ones((len(at), len(grid.names)), dtype=bool)
@@ -235,7 +305,7 @@ def _mean(values: np.ndarray, averaged: np.ndarray) -> np.ndarray:
 
 
 def _benchmark_returns(
-    benchmark: pl.DataFrame, grid: PriceGrid, at: np.ndarray, horizon: int
+    benchmark: pl.DataFrame, grid: _DensePrices, at: np.ndarray, horizon: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """b(t+h)/b(t) − 1 and b(t+h)/b_open(t+1) − 1 of each asof; NaN where b is not known."""
     windows = pl.DataFrame(

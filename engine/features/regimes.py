@@ -8,8 +8,7 @@ from datetime import date
 import polars as pl
 
 from engine.data import Market
-from engine.features.known import attach_known
-from engine.features.market_index import equal_weight_index
+from engine.features.index import attach_known, equal_weight_index
 
 __all__ = ["classify_regimes"]
 
@@ -31,7 +30,7 @@ def classify_regimes(market: Market, asofs: Sequence[date]) -> pl.DataFrame:
     Returns
     -------
     asof, volatility_regime (low, mid, high), trend_regime (bull, bear), one row a distinct asof,
-    sorted. Null where the history is too short, or ended before the asof (`known.MAX_AGE`).
+    sorted. Null where the history is too short, or ended before the asof (`index.MAX_AGE`).
     """
     index = market.benchmark
     if index is None:

@@ -9,9 +9,10 @@ import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import DataSettings
-from engine.data.latest import add_latest, open_session, wants_latest
 from engine.data.market import Market, content_hash, load_market
+from engine.data.sessions import open_session
 from engine.errors import UsageError
+from engine.signals.latest import add_latest, wants_latest
 
 __all__ = ["Known", "known_market"]
 

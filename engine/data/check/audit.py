@@ -1,6 +1,6 @@
 """The audit of bars: every rule, one frame of findings.
 
-1. `sessions.judge` takes out the rows an import would quarantine; each is an error.
+1. `rules.judge` takes out the rows an import would quarantine; each is an error.
 2. Of the rows left, `daily_bars` makes one adjusted bar a ticker and session.
 3. `overnight` puts beside each bar what stood before it and what followed.
 4. The rules read these frames; what one rule explains another does not report again: a split is
@@ -21,10 +21,9 @@ from engine.data.check import bars as bar_rules
 from engine.data.check import coverage, units
 from engine.data.check.findings import FINDINGS, QUARANTINE_RULES, RULES, found
 from engine.data.check.limits import Limits, SymbolChange, load_limits, load_symbol_changes
-from engine.data.check.overnight import daily_bars, overnight
-from engine.data.check.splits import distributions, splits
+from engine.data.check.splits import daily_bars, distributions, overnight, splits
 from engine.data.contract import complete
-from engine.data.sessions import judge
+from engine.data.rules import judge
 
 __all__ = ["Audit", "audit"]
 

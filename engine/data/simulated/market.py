@@ -1,7 +1,7 @@
 """A simulated market: bars, actions, listings, indices, and the truth behind them.
 
-1. `factors` draws regimes, the market and the sectors.
-2. `names` draws each ticker's traits and returns, with the planted part apart.
+1. `returns.simulate_factors` draws regimes, the market and the sectors.
+2. `returns.name_returns` draws each ticker's returns, with the planted part apart.
 3. `planted_strength` finds how strong the plant must be for the RankIC asked for.
 4. `prices` turns returns into bars, with splits, dividends and halts.
 
@@ -19,14 +19,21 @@ import numpy as np
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.contract import BARS
 from engine.data.simulated.draws import Randomness
-from engine.data.simulated.factors import YEAR, Factors, simulate_factors
-from engine.data.simulated.names import Returns, Traits, name_returns, traits
 from engine.data.simulated.planted import planted_strength, realised_rank_ic
 from engine.data.simulated.prices import Prices, extremes, ticker_prices
-from engine.data.sources.base import ACTIONS
+from engine.data.simulated.returns import (
+    YEAR,
+    Factors,
+    Returns,
+    Traits,
+    name_returns,
+    simulate_factors,
+    traits,
+)
+from engine.data.source import ACTIONS
 
 __all__ = ["INDEX", "VOLATILITY", "SimulatedMarket", "Simulation"]
 

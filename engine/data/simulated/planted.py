@@ -9,10 +9,9 @@ import numpy as np
 import polars as pl
 from scipy.stats import rankdata
 
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.simulated.draws import Randomness
-from engine.data.simulated.factors import simulate_factors
-from engine.data.simulated.names import name_returns, traits
+from engine.data.simulated.returns import name_returns, simulate_factors, traits
 
 __all__ = ["planted_strength", "realised_rank_ic", "spearman_by_row"]
 

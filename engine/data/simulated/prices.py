@@ -12,8 +12,7 @@ import numpy as np
 from scipy.signal import lfilter
 
 from engine.data.simulated.draws import Draws
-from engine.data.simulated.factors import YEAR
-from engine.data.simulated.names import NIGHT, Returns, Traits
+from engine.data.simulated.returns import NIGHT, YEAR, Returns, Traits
 
 __all__ = ["Prices", "extremes", "ticker_prices"]
 

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from engine.calendar import TradingCalendar
-from engine.config.simulated import SimulatedSettings
-from engine.data.sources.base import BatchSource, Source, SourceData
+from engine.config.data import SimulatedSettings
+from engine.data.source import BatchSource, Source, SourceData
 from engine.data.sources.embedded import EmbeddedSource
 from engine.data.sources.files import FileSource
 from engine.errors import UsageError

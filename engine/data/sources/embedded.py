@@ -20,7 +20,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.data.contract import conform
-from engine.data.sources.base import SourceData, within
+from engine.data.source import SourceData, within
 from engine.errors import UsageError
 
 __all__ = ["EmbeddedSource"]

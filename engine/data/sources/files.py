@@ -10,7 +10,7 @@ from typing import Literal
 import polars as pl
 
 from engine.data.contract import conform
-from engine.data.sources.base import SourceData, within
+from engine.data.source import SourceData, within
 from engine.data.sources.layouts import rename_columns
 from engine.errors import UsageError
 

@@ -22,7 +22,7 @@ from typing import TypeVar
 import polars as pl
 
 from engine.command import make_console
-from engine.data.sources.base import SourceData
+from engine.data.source import SourceData
 from engine.files import write_frame
 from engine.progress import WorkProgress
 

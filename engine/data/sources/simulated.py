@@ -8,10 +8,10 @@ from datetime import date
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.contract import conform
 from engine.data.simulated import INDEX, VOLATILITY, Simulation
-from engine.data.sources.base import MEMBERS, SourceData, within
+from engine.data.source import MEMBERS, SourceData, within
 
 __all__ = ["SimulatedSource"]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import polars as pl
 
 from engine.data.rules import QUARANTINE
-from engine.data.sources.base import SourceData
+from engine.data.source import SourceData
 from engine.data.store import PriceStore
 from engine.errors import UsageError
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import polars as pl
 
-from engine.data.sources.base import ACTIONS, MEMBERS, SECTORS
+from engine.data.source import ACTIONS, MEMBERS, SECTORS
 from engine.errors import UsageError
 
 __all__ = ["read_actions", "read_members", "read_sectors"]

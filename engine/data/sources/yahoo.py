@@ -15,7 +15,7 @@ from typing import Any
 import polars as pl
 
 from engine.data.contract import BARS, INTRADAY, conform
-from engine.data.sources.base import ACTIONS, SourceData
+from engine.data.source import ACTIONS, SourceData
 from engine.data.sources.layouts import rename_columns
 from engine.data.sources.network import (
     Downloads,

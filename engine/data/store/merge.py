@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 
-from engine.data.store.query import frame_with, run_with
-from engine.data.store.tables import BAR_COLUMNS, DAILY, VALUES
+from engine.data.store.database import BAR_COLUMNS, DAILY, VALUES, frame_with, run_with
 
 if TYPE_CHECKING:
     import duckdb

@@ -15,12 +15,12 @@ from pathlib import Path
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.adjust import Adjusted, adjust, with_factors
+from engine.data.actions import Adjusted, adjust, with_factors
 from engine.data.contract import BARS, INTRADAY, complete
-from engine.data.sources.base import MEMBERS
-from engine.data.store.manifest import Manifest, export_folder, read_manifest
+from engine.data.source import MEMBERS
+from engine.data.store.database import DAILY, EXPORTED
+from engine.data.store.exports import Manifest, export_folder, read_manifest
 from engine.data.store.panel import Panel, PriceGrid
-from engine.data.store.tables import DAILY, EXPORTED
 from engine.errors import UsageError
 
 __all__ = ["PriceStore", "Window"]
@@ -230,7 +230,7 @@ class PriceStore:
         return scan.select("ticker").unique().collect()["ticker"].sort().to_list()
 
     def actions(self) -> pl.DataFrame:
-        """ticker, date, kind, value, in_prices, factor (see `engine.data.adjust`), sorted."""
+        """ticker, date, kind, value, in_prices, factor (see `engine.data.actions`), sorted."""
         return self._table("actions")
 
     def members(self) -> pl.DataFrame:

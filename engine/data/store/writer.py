@@ -19,16 +19,12 @@ import duckdb
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.rules import QUARANTINE
-from engine.data.sessions import judge
-from engine.data.sources.base import ACTIONS, MEMBERS
-from engine.data.store.bar_size import bar_size
-from engine.data.store.export import export
+from engine.data.rules import QUARANTINE, judge
+from engine.data.source import ACTIONS, MEMBERS
+from engine.data.store.database import CREATE, FORMAT, bar_size, first_row, run_with
+from engine.data.store.exports import Manifest, export, read_manifest
 from engine.data.store.lock import WriteLock
-from engine.data.store.manifest import Manifest, read_manifest
 from engine.data.store.merge import Merger
-from engine.data.store.query import first_row, run_with
-from engine.data.store.tables import CREATE, FORMAT
 from engine.errors import UsageError
 
 __all__ = ["Delivery", "ImportResult", "StoreWriter"]

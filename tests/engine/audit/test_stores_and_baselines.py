@@ -10,7 +10,7 @@ import pytest
 
 from engine.audit import audit_lookahead, stages_of
 from engine.config import Settings, load_settings
-from engine.data.sources.base import ACTIONS, MEMBERS
+from engine.data.source import ACTIONS, MEMBERS
 from engine.data.store.writer import Delivery, StoreWriter
 
 TICKERS = [f"T{n:02d}" for n in range(12)]

@@ -10,7 +10,7 @@ from engine.config.settings import ColumnSettings
 from engine.data import load_market
 from engine.data.__main__ import main
 from engine.data.membership import NOT_A_MEMBER, only_members
-from engine.data.sources.base import MEMBERS
+from engine.data.source import MEMBERS
 from engine.decisions.scores_file import given_scores
 from engine.scoring.plan import plan_windows
 from engine.scoring.price_array import PriceArray

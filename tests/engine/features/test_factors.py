@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 import engine.features.factors
 from engine.errors import UsageError
 from engine.features import FACTORS, compute_features, market_features
-from engine.features.market_index import equal_weight_index
+from engine.features.index import equal_weight_index
 
 NAMES = list(FACTORS)
 ALONE = [name for name, factor in FACTORS.items() if not factor.zscore_of and name != "beta_252"]

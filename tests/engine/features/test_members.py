@@ -10,10 +10,10 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from engine.data import Market
-from engine.data.sources.base import MEMBERS
+from engine.data.source import MEMBERS
 from engine.features import classify_regimes, market_features
 from engine.features.factors import FACTORS
-from engine.features.market_index import equal_weight_index
+from engine.features.index import equal_weight_index
 
 NAMES = list(FACTORS)
 JOINED = 580

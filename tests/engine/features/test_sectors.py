@@ -8,9 +8,9 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from engine.data.membership import with_sectors
 from engine.data.sources.tables import read_sectors
 from engine.errors import UsageError
-from engine.features.sectors import with_sectors
 
 MOVED = "ticker,sector,from,to\nA,Energy,,2020-06-30\nA,Utilities,2020-07-01,\nB,Energy,,\n"
 

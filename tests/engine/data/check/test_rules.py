@@ -8,9 +8,9 @@ import polars as pl
 import pytest
 
 from engine.calendar import TradingCalendar
+from engine.data.check.command import STATED
 from engine.data.check.findings import FINDINGS, QUARANTINE_RULES, RULES
 from engine.data.check.limits import SymbolChange
-from engine.data.check.read import STATED
 
 DAY = date(2020, 6, 10)
 AFTER = pl.col("date") >= DAY

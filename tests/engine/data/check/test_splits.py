@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from engine.calendar import TradingCalendar
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.check import detect_splits
 from engine.data.check.splits import SPLITS
 from engine.data.simulated import Simulation

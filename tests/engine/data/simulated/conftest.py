@@ -5,7 +5,7 @@ from datetime import date
 
 import pytest
 
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.simulated import SimulatedMarket, Simulation
 
 END = date(2014, 12, 31)

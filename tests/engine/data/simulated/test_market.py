@@ -8,7 +8,7 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import ValidationError
 
-from engine.config.simulated import SimulatedSettings
+from engine.config.data import SimulatedSettings
 from engine.data.contract import BARS
 from engine.data.rules import partition
 from engine.data.simulated import Simulation

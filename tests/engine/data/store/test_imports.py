@@ -12,7 +12,7 @@ import pytest
 
 from engine.data import load_market
 from engine.data.__main__ import main
-from engine.data.sources.base import ACTIONS, MEMBERS
+from engine.data.source import ACTIONS, MEMBERS
 from engine.data.store import PriceStore
 from engine.data.store.lock import WriteLock
 from engine.data.store.writer import Delivery, StoreWriter

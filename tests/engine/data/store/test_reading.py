@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from engine.data.sources.base import ACTIONS, MEMBERS
+from engine.data.source import ACTIONS, MEMBERS
 from engine.data.sources.embedded import EmbeddedSource
 from engine.data.store import PriceStore
 from engine.data.store.writer import Delivery, StoreWriter

@@ -4,26 +4,24 @@ A backtest knows complete bars only. A live signal may be asked for before the c
 row may be today's partial bar, marked as such, and a fresh quote replaces or completes it. No row
 before it is touched.
 
-1. `open_session` says which session is open now, if any.
-2. `_judge` refuses quotes that are stale, crossed, too wide, too far from the last close, of
+1. `_judge` refuses quotes that are stale, crossed, too wide, too far from the last close, of
    another session or of an unknown ticker; each is counted by its reason.
-3. `add_latest` puts the mid of what is left into today's row.
+2. `add_latest` puts the mid of what is left into today's row.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
 
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.sources.base import SourceData
+from engine.data.sessions import open_session
 from engine.errors import UsageError
 
-__all__ = ["Latest", "add_latest", "drop_partial", "finished", "open_session", "wants_latest"]
+__all__ = ["Latest", "add_latest", "wants_latest"]
 
-PARTIAL = "partial"
 REFUSED = pl.Schema({"ticker": pl.String, "reason": pl.String, "message": pl.String})
 
 _QUOTE = pl.Schema(
@@ -65,45 +63,6 @@ class Latest:
 def wants_latest(setting: bool | None, *, live: bool) -> bool:
     """Whether `data.add_latest` is on: null and true mean for live signals, never for backtests."""
     return live and setting is not False
-
-
-def open_session(calendar: TradingCalendar, now: datetime) -> date | None:
-    """The session that has opened and not yet closed at `now` (with a time zone)."""
-    if now.tzinfo is None:
-        raise UsageError("add_latest: the present time needs a time zone")
-    moment = now.astimezone(UTC)
-    around = calendar.schedule(moment.date() - timedelta(days=2), moment.date() + timedelta(days=2))
-    found = around.filter((pl.col("open") <= moment) & (pl.col("close") > moment))
-    return found["date"][0] if found.height else None
-
-
-def drop_partial(
-    bars: pl.DataFrame, calendar: TradingCalendar, now: datetime
-) -> tuple[pl.DataFrame, int]:
-    """Bars without the partial ones, and how many were: what a backtest may see.
-
-    Partial are rows marked so, and those of the open session where it is the last of the bars.
-    """
-    marked = bars[PARTIAL] if PARTIAL in bars.columns else pl.repeat(False, bars.height, eager=True)
-    session = open_session(calendar, now)
-    if session is not None and bars.height and bars["date"].max() == session:
-        marked = marked | (bars["date"] == session)
-    kept = bars.filter(~marked.fill_null(False)).drop(PARTIAL, strict=False)
-    return kept, bars.height - kept.height
-
-
-def finished(
-    loaded: SourceData, calendar: TradingCalendar, now: datetime
-) -> tuple[SourceData, int]:
-    """What a source delivered without the partial daily bars, and how many bars they were.
-
-    Intraday bars stay: each is complete when the next begins.
-    """
-    if "ts" in loaded.bars.columns:
-        return loaded, 0
-    bars, partial = drop_partial(loaded.bars, calendar, now)
-    series = {name: drop_partial(rows, calendar, now)[0] for name, rows in loaded.series.items()}
-    return replace(loaded, bars=bars, series=series), partial
 
 
 def add_latest(

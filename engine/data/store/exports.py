@@ -1,31 +1,41 @@
 """The store's content as Parquet files, for readers in other processes.
 
 1. `export` writes the bars of each changed period, and the small tables, to files of new names.
-2. It replaces the manifest, which is what readers see.
+2. It replaces `<store>.export/manifest.json`, the list of the files that make up the store: a
+   reader sees the store before an import or after it, never between.
 3. Files that neither the manifest nor the one before it names are removed.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from dataclasses import asdict, dataclass, field
+from datetime import date, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from engine.data.adjust import action_factors
-from engine.data.sources.base import ACTIONS
-from engine.data.store.manifest import Manifest, Part, export_folder, write_manifest
+from engine.data.actions import action_factors
+from engine.data.source import ACTIONS
+from engine.data.store.database import DAILY, FORMAT, VALUES, first_row
 from engine.data.store.merge import period_format
-from engine.data.store.query import first_row
-from engine.data.store.tables import DAILY, VALUES
-from engine.files import replace_file, write_frame
+from engine.errors import UsageError
+from engine.files import replace_file, write_frame, write_json
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["export"]
+__all__ = [
+    "Manifest",
+    "Part",
+    "export",
+    "export_folder",
+    "find_import",
+    "read_manifest",
+    "write_manifest",
+]
 
 _ROW_GROUP = 122_880
 
@@ -35,6 +45,104 @@ _TABLES = {
     "quarantine": "SELECT * FROM quarantine ORDER BY ticker, date, rule",
     "corrections": "SELECT * FROM corrections ORDER BY ticker, date, ts",
 }
+
+
+@dataclass(frozen=True)
+class Part:
+    """One Parquet file of bars, sorted by (ticker, date or ts): those of one year or month."""
+
+    file: str
+    bar: str
+    period: str
+    first: date
+    last: date
+    rows: int
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """The files of one state of the store.
+
+    Attributes
+    ----------
+    calendar
+        The exchange's calendar.
+    parts
+        The files of the bars.
+    tables
+        Name of every other table → its file.
+    imports
+        The table of imports: what, when, hash, counts.
+    """
+
+    calendar: str
+    parts: tuple[Part, ...] = ()
+    tables: dict[str, str] = field(default_factory=dict)
+    imports: tuple[dict[str, Any], ...] = ()
+
+    @property
+    def files(self) -> set[str]:
+        """Every file the manifest names."""
+        return {part.file for part in self.parts} | set(self.tables.values())
+
+
+def export_folder(store: Path) -> Path:
+    """Where the exports of a store lie: beside it."""
+    return store.with_name(f"{store.name}.export")
+
+
+def read_manifest(store: Path) -> Manifest | None:
+    """The current state; None where nothing was exported yet.
+
+    Raises
+    ------
+    UsageError
+        The manifest is damaged, or of another version.
+    """
+    path = export_folder(store) / "manifest.json"
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: cannot be read ({error}); remove it to export again") from None
+    try:
+        if content["version"] == FORMAT:
+            return _manifest(content)
+    except (KeyError, TypeError, ValueError):
+        pass
+    raise UsageError(f"{path}: written by another version; remove it to export again")
+
+
+def _manifest(content: dict[str, Any]) -> Manifest:
+    parts = (
+        Part(
+            **part
+            | {"first": date.fromisoformat(part["first"]), "last": date.fromisoformat(part["last"])}
+        )
+        for part in content["parts"]
+    )
+    return Manifest(content["calendar"], tuple(parts), content["tables"], tuple(content["imports"]))
+
+
+def write_manifest(store: Path, manifest: Manifest) -> None:
+    """Replace the manifest; a reader sees the former or this one."""
+    write_json(
+        export_folder(store) / "manifest.json",
+        {
+            "version": FORMAT,
+            "calendar": manifest.calendar,
+            "parts": [asdict(part) for part in manifest.parts],
+            "tables": manifest.tables,
+            "imports": list(manifest.imports),
+        },
+    )
+
+
+def find_import(manifest: Manifest | None, content: str) -> dict[str, Any] | None:
+    """The import of this content hash, if there was one."""
+    imports = manifest.imports if manifest is not None else ()
+    return next((entry for entry in imports if entry["hash"] == content), None)
 
 
 def export(

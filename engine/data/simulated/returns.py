@@ -1,4 +1,12 @@
-"""The traits of each ticker, and its own returns."""
+"""Returns: what all tickers share, and what each earns of its own.
+
+1. `simulate_factors` draws volatility regimes, the market's return and the sectors'.
+2. `traits` fixes what a ticker is; `name_returns` adds its loadings on the factors, its own noise,
+   news and ending, and the planted part.
+
+The regime is a Markov chain of three states; within it volatility follows a GARCH(1, 1) whose
+level is the regime's (Bollerslev, 1986; Haas, Mittnik and Paolella, 2004).
+"""
 
 from __future__ import annotations
 
@@ -8,11 +16,31 @@ import numpy as np
 from scipy.signal import lfilter
 from scipy.special import ndtri
 
-from engine.config.simulated import SimulatedSettings
-from engine.data.simulated.draws import TRAITS, Draws, Randomness
-from engine.data.simulated.factors import ALPHA, BETA, YEAR, Factors
+from engine.config.data import SimulatedSettings
+from engine.data.simulated.draws import MARKET, TRAITS, Draws, Randomness
 
-__all__ = ["NIGHT", "Returns", "Traits", "name_returns", "traits"]
+__all__ = [
+    "NIGHT",
+    "YEAR",
+    "Factors",
+    "Returns",
+    "Traits",
+    "name_returns",
+    "simulate_factors",
+    "traits",
+]
+
+YEAR = 252
+_ALPHA, _BETA = 0.08, 0.90
+
+# Calm, usual, crisis: chance a session of leaving for each state, volatility relative to usual of
+# the market and of single names, and the market's drift a year.
+_LEAVE = np.array([[0.9970, 0.0030, 0.0], [0.0040, 0.9930, 0.0030], [0.0, 0.0200, 0.9800]])
+_MARKET_LEVEL = np.array([0.65, 1.0, 2.1])
+_NAME_LEVEL = np.array([0.80, 1.0, 1.8])
+_DRIFT = np.array([0.12, 0.08, -0.25])
+_MARKET_VOLATILITY = 0.15
+_SECTOR_VOLATILITY = 0.10
 
 NIGHT = 0.3
 """Share of a session's variance before the open."""
@@ -25,6 +53,82 @@ _MERGERS = 0.6
 _ENDING = {_MERGER: (40, 0.22, 0.15), _FAILURE: (60, -0.9, 2.0)}
 # Names come in over this many years; an absolute span, so that a longer run keeps the dates.
 _LISTING_YEARS = 12
+
+
+@dataclass(frozen=True)
+class Factors:
+    """The shared part of the market, log returns a session.
+
+    Attributes
+    ----------
+    regime
+        0 calm, 1 usual, 2 crisis [sessions].
+    market, market_night
+        The market's return, and the part of it before the open [sessions].
+    market_sigma, next_sigma
+        Its conditional standard deviation, known before the session, and that of the session after,
+        known at its close [sessions].
+    sectors
+        Returns of the sectors [sessions, sectors].
+    level
+        Variance of single names relative to usual [sessions].
+    extremes
+        Uniforms for the index's high and low [sessions, 2].
+    """
+
+    regime: np.ndarray
+    market: np.ndarray
+    market_night: np.ndarray
+    market_sigma: np.ndarray
+    next_sigma: np.ndarray
+    sectors: np.ndarray
+    level: np.ndarray
+    extremes: np.ndarray
+
+
+def simulate_factors(randomness: Randomness, sessions: int, sectors: int) -> Factors:
+    """The factors of `sessions` sessions; a longer run begins with the shorter."""
+    uniform = randomness.uniforms(MARKET, 0, sessions, 3)
+    normal = randomness.normals(MARKET, 1, sessions, 2)
+    sector_normal = randomness.normals(MARKET, 2, sessions, sectors)
+    regime = _regimes(uniform[:, 0])
+    usual = _MARKET_VOLATILITY**2 / YEAR
+    path = np.sqrt(_market_variance(usual * _MARKET_LEVEL[regime] ** 2, normal[:, 0], start=usual))
+    sigma = path[:-1]
+    drift = _DRIFT[regime] / YEAR - sigma**2 / 2
+    market = drift + sigma * normal[:, 0]
+    level = _NAME_LEVEL[regime] ** 2
+    scale = _SECTOR_VOLATILITY / np.sqrt(YEAR) * np.sqrt(level)
+    return Factors(
+        regime=regime,
+        market=market,
+        market_night=0.3 * market + np.sqrt(0.21) * sigma * normal[:, 1],
+        market_sigma=sigma,
+        next_sigma=path[1:],
+        sectors=scale[:, None] * sector_normal,
+        level=level,
+        extremes=uniform[:, 1:],
+    )
+
+
+def _regimes(uniform: np.ndarray) -> np.ndarray:
+    bounds = _LEAVE.cumsum(axis=1)[:, :2].tolist()
+    state, path = 1, np.empty(len(uniform), dtype=np.int8)
+    for at, u in enumerate(uniform.tolist()):
+        low, high = bounds[state]
+        state = 0 if u < low else 1 if u < high else 2
+        path[at] = state
+    return path
+
+
+def _market_variance(level: np.ndarray, normal: np.ndarray, *, start: float) -> np.ndarray:
+    """Variance before each session, and after the last [sessions + 1]."""
+    variance, path = start, [start]
+    for base, z in zip(level.tolist(), normal.tolist(), strict=True):
+        # The regime of a session sets the level that the next variance is drawn to.
+        variance = (1 - _ALPHA - _BETA) * base + variance * (_ALPHA * z * z + _BETA)
+        path.append(variance)
+    return np.array(path)
 
 
 @dataclass(frozen=True)
@@ -103,7 +207,7 @@ def name_returns(
 ) -> Returns:
     """Returns of the tickers: market, sector, own GARCH noise, news, endings, and the plant."""
     usual = about.volatility**2 / YEAR
-    own = np.sqrt(_garch(factors.level, usual, draws.close))
+    own = np.sqrt(_own_variance(factors.level, usual, draws.close))
     sector = factors.sectors[:, about.sector]
     noise = own * draws.close
     drift = -(own**2) / 2
@@ -130,12 +234,12 @@ def name_returns(
     return Returns(base, planted, night, sigma, signal, last, ending)
 
 
-def _garch(level: np.ndarray, usual: np.ndarray, normal: np.ndarray) -> np.ndarray:
+def _own_variance(level: np.ndarray, usual: np.ndarray, normal: np.ndarray) -> np.ndarray:
     """Variances [sessions, tickers], each known before its session."""
     path = np.empty_like(normal)
-    growth = ALPHA * normal**2 + BETA
+    growth = _ALPHA * normal**2 + _BETA
     variance = level[0] * usual
-    pull = (1 - ALPHA - BETA) * level
+    pull = (1 - _ALPHA - _BETA) * level
     for at in range(len(normal)):
         path[at] = variance
         variance = pull[at] * usual + variance * growth[at]
