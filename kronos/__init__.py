@@ -15,16 +15,16 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kronos.embeddings import time_features
-    from kronos.folder import CheckpointError
+    from kronos.fast.kernel_cache import remembered_kernel
+    from kronos.fast.kernels import check_kernel, choose_kernel
     from kronos.forecast import Forecast, PathStatistics
-    from kronos.info import CheckpointInfo, checkpoint_info
-    from kronos.kernel_cache import remembered_kernel
-    from kronos.kernels import check_kernel, choose_kernel
     from kronos.loading import load_predictor
     from kronos.predictor import KronosPredictor
     from kronos.sanity import Sanity
     from kronos.tokenizer import KronosTokenizer
     from kronos.transformer import Kronos
+    from kronos.weights.folder import CheckpointError
+    from kronos.weights.info import CheckpointInfo, checkpoint_info
 
 __all__ = [
     "CheckpointError",
@@ -45,19 +45,19 @@ __all__ = [
 
 # Loaded on first use: a name or a folder can be looked at without waiting for torch.
 _HOMES = {
-    "CheckpointError": "folder",
-    "CheckpointInfo": "info",
+    "CheckpointError": "weights.folder",
+    "CheckpointInfo": "weights.info",
     "Forecast": "forecast",
     "Kronos": "transformer",
     "KronosPredictor": "predictor",
     "KronosTokenizer": "tokenizer",
     "PathStatistics": "forecast",
     "Sanity": "sanity",
-    "check_kernel": "kernels",
-    "checkpoint_info": "info",
-    "choose_kernel": "kernels",
+    "check_kernel": "fast.kernels",
+    "checkpoint_info": "weights.info",
+    "choose_kernel": "fast.kernels",
     "load_predictor": "loading",
-    "remembered_kernel": "kernel_cache",
+    "remembered_kernel": "fast.kernel_cache",
     "time_features": "embeddings",
 }
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from kronos.decoder import Decoder
-from kronos.machine import cache_folder, processor
+from kronos.decoding.decoder import Decoder
+from kronos.fast.machine import cache_folder, processor
 
 __all__ = ["compile_steps", "honour_environment", "remember", "verdict"]
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import torch
 
-from kronos.info import checkpoint_info
 from kronos.predictor import KronosPredictor
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
+from kronos.weights.info import checkpoint_info
 
 __all__ = ["load_predictor"]
 

@@ -12,18 +12,18 @@ import torch
 
 from kronos.bars import COLUMNS, normalise
 from kronos.compilation import honour_environment
-from kronos.decoder import Decoder
+from kronos.decoding.decoder import Decoder
+from kronos.decoding.graphs import capture_steps
+from kronos.decoding.runner import Request, Runner
+from kronos.decoding.sampling import Sampling
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
+from kronos.fast.kernels import check_kernel, choose_kernel
+from kronos.fast.profiles import fast_bars_decoder, fast_decoder, fast_encoder
 from kronos.forecast import Forecast, merge
 from kronos.frames import progress, read_frames
-from kronos.graphs import capture_steps
-from kronos.kernels import check_kernel, choose_kernel
 from kronos.precision import token_agreement
 from kronos.prepare import Prepared, group_by_length, prepare
-from kronos.profiles import fast_bars_decoder, fast_decoder, fast_encoder
-from kronos.runner import Request, Runner
-from kronos.sampling import Sampling
 from kronos.sanity import count_impossible, repair_bars
 from kronos.settings import check_pair, check_settings
 from kronos.tokenizer import KronosTokenizer
@@ -47,9 +47,9 @@ class KronosPredictor:
     clip : normalised inputs are clipped to ± this
     profile : "exact" computes as published implementations do; "fast" gives the same tokens, with
         logits within 1e-5, in less time
-    kernel : of the fast profile, see :mod:`kronos.kernels`; None takes what
-        :func:`kronos.kernels.choose_kernel` finds. Choose once for all processes of a run: another
-        kernel gives other last bits.
+    kernel : of the fast profile, see :mod:`kronos.fast.kernels`; None takes what
+        :func:`kronos.fast.kernels.choose_kernel` finds. Choose once for all processes of a run:
+        another kernel gives other last bits.
     memory_budget : bytes for weights, caches and activations; None takes 2 GB on a CPU and
         60 % of the free memory on CUDA. Calls with ``batch_rows`` do not look at it.
     dtype : "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
@@ -164,7 +164,7 @@ class KronosPredictor:
             [L, 6] of any lengths, with ``x_stamp`` a list too. Equal lengths run together.
         x_stamp, y_stamp : datetime64 [B, L] and [B, steps], or :func:`kronos.time_features` of
             them, int [B, L, 5] and [B, steps, 5]
-        T, top_k, top_p : see :class:`kronos.sampling.Sampling`; T = 0 is greedy
+        T, top_k, top_p : see :class:`kronos.decoding.sampling.Sampling`; T = 0 is greedy
         seeds : one a window. The noise then belongs to (seed, path, step). None draws from torch's
             global generator, all rows together.
         batch_rows : run every forward on exactly this many rows (rows = windows · paths), filled

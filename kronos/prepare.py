@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from kronos.bars import COLUMNS, calendar_stamps, check_bars, normalise
+from kronos.decoding.sampling import path_uniforms
 from kronos.forecast import CLOSE
-from kronos.sampling import path_uniforms
 
 __all__ = ["Prepared", "WindowGroup", "group_by_length", "prepare"]
 

@@ -7,9 +7,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from kronos.checkpoint import CheckpointMixin
 from kronos.layers import TransformerBlock
 from kronos.quantizer import BSQuantizer, bits_to_index, index_to_bits
+from kronos.weights.checkpoint import CheckpointMixin
 
 __all__ = ["KronosTokenizer"]
 

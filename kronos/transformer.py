@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kronos.checkpoint import CheckpointMixin
 from kronos.embeddings import HierarchicalEmbedding, TemporalEmbedding
 from kronos.layers import Attention, RMSNorm, TransformerBlock
+from kronos.weights.checkpoint import CheckpointMixin
 
 __all__ = ["Kronos", "TokenLosses"]
 

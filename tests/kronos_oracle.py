@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import torch
 
-from kronos.sampling import Sampling, filter_logits
+from kronos.decoding.sampling import Sampling, filter_logits
 from kronos.transformer import Kronos
 
 BOUNDARY = 1e-5

@@ -204,7 +204,7 @@ def _measure(model: str, rows: int) -> float:
     import torch
 
     from kronos.bench.setup import build, windows
-    from kronos.kernels import choose_kernel
+    from kronos.fast.kernels import choose_kernel
 
     torch.set_num_threads(1)
     predictor = build(model, profile="fast", kernel=choose_kernel("cpu"), device="cpu")

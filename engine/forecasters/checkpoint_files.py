@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from engine.files import replace_file
-from kronos.folder import CONFIG_FILE, WEIGHTS_FILE, checkpoint_sha256
-from kronos.machine import cache_folder
+from kronos.fast.machine import cache_folder
+from kronos.weights.folder import CONFIG_FILE, WEIGHTS_FILE, checkpoint_sha256
 
 __all__ = ["CheckpointFiles"]
 

@@ -49,8 +49,8 @@ def write_cards(
     folder: Path, settings: TrainSettings, networks: Networks, facts: TrainingFacts
 ) -> None:
     """`README.md` of `folder/tokenizer` and `folder/model`, of those that were trained."""
-    from kronos.folder import CARD_FILE, checkpoint_sha256
     from kronos.training.card import model_card
+    from kronos.weights.folder import CARD_FILE, checkpoint_sha256
 
     hashes = {
         part: checkpoint_sha256(folder / part)

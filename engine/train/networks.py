@@ -63,8 +63,8 @@ def _base(part: Part, network: NetworkSettings) -> Base | None:
     if network.base is None:
         return None
     from kronos import Kronos, KronosTokenizer, checkpoint_info
-    from kronos.folder import CheckpointError, checkpoint_sha256
-    from kronos.info import NANO
+    from kronos.weights.folder import CheckpointError, checkpoint_sha256
+    from kronos.weights.info import NANO
 
     name, revision = network.base, network.revision
     try:
@@ -89,7 +89,7 @@ def _tokenizer_folder(name: str, revision: str | None) -> tuple[Path, date | Non
     # Asked as a model with itself for tokenizer: the same look-up, card and errors.
     root = Path(name) / "tokenizer" if (Path(name) / "tokenizer").is_dir() else name
     if name == "kronos-nano":
-        from kronos.info import NANO
+        from kronos.weights.info import NANO
 
         root = NANO / "tokenizer"
     info = checkpoint_info(root, tokenizer=root, revision=revision)

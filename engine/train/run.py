@@ -141,7 +141,7 @@ def _share(prepared: Prepared, settings: TrainSettings, folder: Path) -> WorkerC
 
 
 def _plan(name: str, settings: TrainSettings, prepared: Prepared, folder: Path) -> StagePlan:
-    from kronos.folder import checkpoint_sha256
+    from kronos.weights.folder import checkpoint_sha256
 
     stage: StageSettings = getattr(settings, f"{name}_stage")
     recipe = stage.model_dump(

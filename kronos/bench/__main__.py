@@ -12,7 +12,7 @@ import torch
 from kronos.bench import compiling, paths, speed
 from kronos.bench.setup import SIZES
 from kronos.bench.table import markdown, replace_section
-from kronos.kernels import KERNELS
+from kronos.fast.kernels import KERNELS
 
 
 def main() -> int:

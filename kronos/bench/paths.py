@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from kronos.bench.setup import Clock, build, hardware, measured, windows
-from kronos.kernels import choose_kernel
+from kronos.fast.kernels import choose_kernel
 from kronos.predictor import KronosPredictor
 
 __all__ = ["markdown", "run"]

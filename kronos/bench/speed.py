@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from kronos.bench.setup import SIZES, Clock, build, hardware, measured, rates, windows
-from kronos.kernels import choose_kernel
+from kronos.fast.kernels import choose_kernel
 from kronos.predictor import KronosPredictor
 
 __all__ = ["run"]

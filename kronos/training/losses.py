@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.sampling import inverse_cdf
+from kronos.decoding.sampling import inverse_cdf
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos, TokenLosses
 

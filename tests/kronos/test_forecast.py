@@ -12,11 +12,11 @@ import torch
 from kronos_golden import Golden, daily_stamps, random_bars, relative_error
 
 from kronos import Forecast, KronosPredictor, check_kernel
-from kronos.cache import CacheSlice
-from kronos.fast import FastDecoder
-from kronos.kernels import KERNELS, fault
+from kronos.decoding.cache import CacheSlice
+from kronos.decoding.runner import Runner
+from kronos.fast.decoder import FastDecoder
+from kronos.fast.kernels import KERNELS, fault
 from kronos.precision import token_agreement
-from kronos.runner import Runner
 from kronos.sanity import count_impossible, repair_bars
 
 STEPS = 4

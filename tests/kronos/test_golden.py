@@ -11,9 +11,9 @@ import torch
 from kronos_golden import Golden, relative_error
 
 from kronos import KronosPredictor
-from kronos.kernels import KERNELS, fault
-from kronos.runner import Request
-from kronos.sampling import Sampling
+from kronos.decoding.runner import Request
+from kronos.decoding.sampling import Sampling
+from kronos.fast.kernels import KERNELS, fault
 
 TOLERANCE = 1e-5
 CASES = ("greedy", "top_p", "top_k", "plain", "samples", "sliding_greedy", "sliding_sampled")

@@ -11,7 +11,7 @@ from huggingface_hub import metadata_load
 from kronos_golden import daily_stamps, random_bars
 
 from kronos import KronosPredictor, checkpoint_info, load_predictor
-from kronos.info import NANO
+from kronos.weights.info import NANO
 
 PARTS = ("tokenizer", "model")
 

@@ -7,7 +7,7 @@ import pytest
 from engine.config.settings import ModelSettings, ScoringSettings
 from engine.errors import UsageError
 from engine.forecasters.kronos import KronosSpec
-from kronos import kernel_cache, kernels, native
+from kronos.fast import kernel_cache, kernels, native
 
 
 @pytest.fixture(autouse=True)

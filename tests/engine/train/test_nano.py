@@ -12,7 +12,6 @@ from engine.data.market import load_market
 from engine.train.settings import TrainSettings
 from engine.train.spans import bar_arrays, cut_windows, split_bars
 from kronos import Kronos, KronosTokenizer
-from kronos.info import NANO
 from kronos.training import (
     WindowRules,
     evaluate_model,
@@ -20,6 +19,7 @@ from kronos.training import (
     training_tables,
     validation_batches,
 )
+from kronos.weights.info import NANO
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kronos.cache import KVCache
-from kronos.decoder import Decoder
+from kronos.decoding.cache import KVCache
+from kronos.decoding.decoder import Decoder
 
 __all__ = ["capture_steps"]
 

@@ -8,8 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from kronos.fast.native import Block, advise, call
 from kronos.layers import Attention, RotaryEmbedding, TransformerBlock
-from kronos.native import Block, advise, call
 
 __all__ = ["LANES", "PAIR", "NativeBlock", "NativeLinear", "padded_width", "pairs_first", "run"]
 

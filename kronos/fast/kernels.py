@@ -1,7 +1,7 @@
 """Which kernels the fast profile uses.
 
-"stock" and "onednn" are torch's operators with one linear or the other (:mod:`kronos.linear`);
-"native" runs whole forwards in compiled C (:mod:`kronos.native`).
+"stock" and "onednn" are torch's operators with one linear or the other (:mod:`kronos.fast.linear`);
+"native" runs whole forwards in compiled C (:mod:`kronos.fast.native`).
 
 A kernel changes the last bits of every forecast, so it is chosen once for a whole run
 (:func:`choose_kernel`), passed on as an argument, and where it is used only checked
@@ -19,13 +19,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.cache import CacheSlice
-from kronos.decoder import Decoder
-from kronos.fast import FastDecoder
-from kronos.kernel_cache import KERNELS, remember_kernel, remembered_answer
-from kronos.linear import OneDnnLinear
-from kronos.native import load_library
-from kronos.native_decoder import NativeDecoder
+from kronos.decoding.cache import CacheSlice
+from kronos.decoding.decoder import Decoder
+from kronos.fast.decoder import FastDecoder
+from kronos.fast.kernel_cache import KERNELS, remember_kernel, remembered_answer
+from kronos.fast.linear import OneDnnLinear
+from kronos.fast.native import load_library
+from kronos.fast.native_decoder import NativeDecoder
 from kronos.transformer import Kronos
 
 __all__ = ["KERNELS", "check_kernel", "choose_kernel", "speed_ratios"]

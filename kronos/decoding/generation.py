@@ -22,10 +22,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from kronos.cache import DECODED_TOGETHER, CacheSlice, KVCache, up_to
-from kronos.decoder import Decoder, project
+from kronos.decoding.cache import DECODED_TOGETHER, CacheSlice, KVCache, up_to
+from kronos.decoding.decoder import Decoder, project
+from kronos.decoding.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.layers import TransformerBlock
-from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
@@ -151,7 +151,7 @@ def generate_tokens(
     tokens : (s1, s2) of the context, each [R, L]
     stamp : [R, L + steps, 5], calendar features of the context and of the forecast bars
     max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    uniforms : [R, steps, 2], see :func:`kronos.sampling.path_uniforms`
+    uniforms : [R, steps, 2], see :func:`kronos.decoding.sampling.path_uniforms`
     noise : instead of ``uniforms``; with neither, torch's global generator is drawn from
     dependency_rope : whether the dependency layer rotates by true positions, as in training
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from kronos.sampling import Sampling, filter_logits, path_uniforms, sample
+from kronos.decoding.sampling import Sampling, filter_logits, path_uniforms, sample
 
 LOGITS = torch.tensor([[3.0, 2.0, 2.0, 1.0, -1.0]])
 

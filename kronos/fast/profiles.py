@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from kronos.bars_decoder import BarsDecoder, FastBarsDecoder
-from kronos.decoder import Decoder
-from kronos.fast import FastDecoder
-from kronos.native_decoder import NativeDecoder, supported
-from kronos.native_tokenizer import NativeBarsDecoder, NativeEncoder, supports_tokenizer
+from kronos.decoding.decoder import Decoder
+from kronos.decoding.runner import BarsDecoder
+from kronos.fast.bars_decoder import FastBarsDecoder
+from kronos.fast.decoder import FastDecoder
+from kronos.fast.native_decoder import NativeDecoder, supported
+from kronos.fast.native_tokenizer import NativeBarsDecoder, NativeEncoder, supports_tokenizer
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
@@ -21,7 +22,7 @@ def torch_kernel(kernel: str) -> str:
 def fast_decoder(
     model: Kronos, *, kernel: str, max_context: int, dependency_rope: bool = False
 ) -> Decoder:
-    """The decoder of the fast profile, see :mod:`kronos.kernels`."""
+    """The decoder of the fast profile, see :mod:`kronos.fast.kernels`."""
     if kernel == "native" and supported(model):
         return NativeDecoder(model, max_context=max_context, dependency_rope=dependency_rope)
     return FastDecoder(

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kronos.cache import cache_bytes_per_row
-from kronos.decoder import Decoder
+from kronos.decoding.cache import cache_bytes_per_row
+from kronos.decoding.decoder import Decoder
 
 __all__ = ["BatchShape", "default_budget", "fitting_shape", "fixed_shape", "is_out_of_memory"]
 

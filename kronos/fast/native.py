@@ -1,8 +1,8 @@
 """The compiled kernel: the C of ``csrc``, called through ctypes.
 
 It is compiled at first use by the machine's C compiler into ``$XDG_CACHE_HOME/kronos``, for this
-processor, and runs on torch's own OpenMP threads. No compiler, no harm: :mod:`kronos.kernels` then
-finds the kernel absent.
+processor, and runs on torch's own OpenMP threads. No compiler, no harm: :mod:`kronos.fast.kernels`
+then finds the kernel absent.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from kronos.kernel_cache import FLAGS, SOURCES, library_path
+from kronos.fast.kernel_cache import FLAGS, SOURCES, library_path
 
 __all__ = ["Block", "advise", "call", "load_library"]
 

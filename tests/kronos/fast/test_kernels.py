@@ -17,21 +17,14 @@ import torch
 from kronos_golden import Golden
 from places import ROOT
 
-from kronos import (
-    Kronos,
-    KronosPredictor,
-    KronosTokenizer,
-    compilation,
-    kernel_cache,
-    kernels,
-    machine,
-)
+from kronos import Kronos, KronosPredictor, KronosTokenizer, compilation
 from kronos.bench import compiling, table
-from kronos.cache import CacheSlice
-from kronos.native import load_library
-from kronos.native_decoder import NativeDecoder
-from kronos.native_tokenizer import NativeEncoder
-from kronos.profiles import fast_decoder, fast_encoder
+from kronos.decoding.cache import CacheSlice
+from kronos.fast import kernel_cache, kernels, machine
+from kronos.fast.native import load_library
+from kronos.fast.native_decoder import NativeDecoder
+from kronos.fast.native_tokenizer import NativeEncoder
+from kronos.fast.profiles import fast_decoder, fast_encoder
 
 
 @pytest.fixture(autouse=True)

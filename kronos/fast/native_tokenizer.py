@@ -6,10 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kronos.bars_decoder import folded_codes
-from kronos.cache import blocks_up_to
+from kronos.decoding.cache import blocks_up_to
+from kronos.fast.bars_decoder import folded_codes
+from kronos.fast.panels import NativeBlock, NativeLinear, rotations, run
 from kronos.layers import TransformerBlock
-from kronos.panels import NativeBlock, NativeLinear, rotations, run
 from kronos.tokenizer import KronosTokenizer
 
 __all__ = ["NativeBarsDecoder", "NativeEncoder", "supports_tokenizer"]

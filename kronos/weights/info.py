@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from huggingface_hub import metadata_load
 
-from kronos.folder import (
+from kronos.weights.folder import (
     CARD_FILE,
     CONFIG_FILE,
     WEIGHTS_FILE,
@@ -17,12 +17,12 @@ from kronos.folder import (
     checkpoint_sha256,
     one_line,
 )
-from kronos.hub import HubError, fetch
+from kronos.weights.hub import HubError, fetch
 
 __all__ = ["CheckpointInfo", "checkpoint_info"]
 
 DEFAULT_CONTEXT = 512
-NANO = Path(__file__).parent / "checkpoints" / "nano"
+NANO = Path(__file__).parents[1] / "checkpoints" / "nano"
 # Validation of the published weights ended in May 2024 (arXiv 2508.02739).
 PUBLISHED_UNTIL = date(2024, 5, 31)
 

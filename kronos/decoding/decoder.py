@@ -12,9 +12,9 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from kronos.cache import CacheSlice, KVCache, blocks_up_to
+from kronos.decoding.cache import CacheSlice, KVCache, blocks_up_to
+from kronos.decoding.newest import attend_newest
 from kronos.layers import Attention
-from kronos.newest import attend_newest
 from kronos.transformer import Kronos
 
 __all__ = ["Decoder"]

@@ -47,7 +47,7 @@ class StockLinear:
 class OneDnnLinear:
     """float32 on CPU, the weight reordered once into the blocks that oneDNN multiplies.
 
-    The operators are private in torch: use them only where :func:`kronos.kernels.check_kernel`
+    The operators are private in torch: use them only where :func:`kronos.fast.kernels.check_kernel`
     found them present and right.
     """
 

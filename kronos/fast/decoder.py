@@ -6,7 +6,7 @@ What differs from the modules, none of it beyond rounding:
 - norm weights are folded into the linears that follow them; query, key and value are one linear;
 - rotary pairs are interleaved (by permuting weight rows): a rotation is one complex product;
 - the query of the dependency layer is a table over s1;
-- linears are those of :mod:`kronos.linear`.
+- linears are those of :mod:`kronos.fast.linear`.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from kronos.cache import CacheSlice, KVCache
-from kronos.decoder import Decoder
+from kronos.decoding.cache import CacheSlice, KVCache
+from kronos.decoding.decoder import Decoder
+from kronos.decoding.newest import attend_newest
 from kronos.embeddings import TIME_TABLES
+from kronos.fast.linear import linear_factory
 from kronos.layers import Attention, RMSNorm, RotaryEmbedding, TransformerBlock
-from kronos.linear import linear_factory
-from kronos.newest import attend_newest
 from kronos.transformer import Kronos
 
 __all__ = ["FastBlock", "FastDecoder", "Rotation", "folded_embeddings", "folded_inputs"]
@@ -86,9 +86,9 @@ def fused_qkv(attention: Attention, norm: RMSNorm) -> tuple[Tensor, Tensor]:
 
 
 class FastDecoder(Decoder):
-    """The verbs of :class:`kronos.decoder.Decoder`, faster.
+    """The verbs of :class:`kronos.decoding.decoder.Decoder`, faster.
 
-    kernel : of the linears, see :mod:`kronos.linear`
+    kernel : of the linears, see :mod:`kronos.fast.linear`
     max_context : positions at most
     """
 

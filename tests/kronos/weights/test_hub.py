@@ -17,7 +17,7 @@ import pytest
 from kronos_golden import DATA
 from kronos_hub import StandInHub, serve_hub
 
-from kronos.hub import reachable
+from kronos.weights.hub import reachable
 
 COMMIT = "901c26c1332695a2a8f243eb2f37243a37bea320"
 REPOS = {

@@ -11,12 +11,12 @@ from kronos_golden import Golden, relative_error
 from kronos_oracle import BOUNDARY, Draw, boundary_distance, first_difference
 
 from kronos import Kronos
-from kronos.cache import CacheSlice
-from kronos.decoder import Decoder
-from kronos.generation import decode_tokens, generate_cached, generate_tokens
-from kronos.kernels import KERNELS, fault
-from kronos.profiles import fast_bars_decoder, fast_decoder
-from kronos.sampling import GlobalNoise, Sampling, SeededNoise, path_uniforms
+from kronos.decoding.cache import CacheSlice
+from kronos.decoding.decoder import Decoder
+from kronos.decoding.generation import decode_tokens, generate_cached, generate_tokens
+from kronos.decoding.sampling import GlobalNoise, Sampling, SeededNoise, path_uniforms
+from kronos.fast.kernels import KERNELS, fault
+from kronos.fast.profiles import fast_bars_decoder, fast_decoder
 
 usable = [kernel for kernel in KERNELS if fault(kernel) is None]
 DECODERS = ["exact", *usable]

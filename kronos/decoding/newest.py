@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.cache import blocks_up_to
+from kronos.decoding.cache import blocks_up_to
 
 __all__ = ["attend_newest"]
 

@@ -13,8 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from kronos.folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, CheckpointError, one_line
-from kronos.hub import fetch
+from kronos.weights.folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, CheckpointError, one_line
+from kronos.weights.hub import fetch
 
 __all__ = ["CheckpointMixin"]
 

@@ -12,7 +12,7 @@ import tempfile
 from importlib import metadata
 from pathlib import Path
 
-from kronos.machine import cache_folder, processor
+from kronos.fast.machine import cache_folder, processor
 
 __all__ = [
     "FLAGS",

@@ -6,33 +6,23 @@ behind; the generated bars of all paths of the window attend to those and to the
 
 from __future__ import annotations
 
-from typing import Protocol
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.batching import row_chunks
-from kronos.cache import DECODED_TOGETHER, up_to
-from kronos.fast import FastBlock, Rotation
+from kronos.decoding.batching import row_chunks
+from kronos.decoding.cache import DECODED_TOGETHER, up_to
+from kronos.fast.decoder import FastBlock, Rotation
+from kronos.fast.linear import linear_factory
 from kronos.layers import RotaryEmbedding
-from kronos.linear import linear_factory
 from kronos.quantizer import index_to_bits
 from kronos.tokenizer import KronosTokenizer
 
-__all__ = ["BarsDecoder", "FastBarsDecoder", "folded_codes"]
+__all__ = ["FastBarsDecoder", "folded_codes"]
 
 Memory = list[tuple[Tensor, Tensor]]
 # Contexts, and rows, that run together: every forward has this shape, short ones are filled up.
 ROWS = 8
-
-
-class BarsDecoder(Protocol):
-    def bars(self, s1: Tensor, s2: Tensor, windows: Tensor, steps: int) -> Tensor:
-        """Normalised bars [R, steps, 6] of the last ``steps`` of ids [R, L].
-
-        windows : [R], ascending; rows of one window have the same context
-        """
 
 
 class FastBarsDecoder:
@@ -52,7 +42,7 @@ class FastBarsDecoder:
         return F.embedding(s1, self.coarse) + F.embedding(s2, self.fine)
 
     def bars(self, s1: Tensor, s2: Tensor, windows: Tensor, steps: int) -> Tensor:
-        """See :class:`BarsDecoder`."""
+        """See :class:`kronos.decoding.runner.BarsDecoder`."""
         before, done = s1.shape[1] - steps, []
         numbers = torch.arange(len(windows), device=windows.device)
         # The first row of each window stands for the context that its paths share.

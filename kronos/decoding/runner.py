@@ -5,13 +5,13 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from kronos.bars_decoder import BarsDecoder
-from kronos.batching import (
+from kronos.decoding.batching import (
     BatchShape,
     default_budget,
     fitting_shape,
@@ -19,18 +19,18 @@ from kronos.batching import (
     is_out_of_memory,
     row_chunks,
 )
-from kronos.decoder import Decoder
-from kronos.generation import (
+from kronos.decoding.decoder import Decoder
+from kronos.decoding.generation import (
     Tokens,
     decode_tokens,
     encode_windows,
     generate_cached,
     generate_tokens,
 )
-from kronos.sampling import GlobalNoise, Noise, Sampling, SeededNoise
+from kronos.decoding.sampling import GlobalNoise, Noise, Sampling, SeededNoise
 from kronos.tokenizer import KronosTokenizer
 
-__all__ = ["Request", "Runner"]
+__all__ = ["BarsDecoder", "Request", "Runner"]
 
 log = logging.getLogger("kronos")
 
@@ -41,7 +41,8 @@ class Request:
 
     x : float32 [W, L, 6], normalised and clipped
     stamp : int64 [W, L + steps, 5]
-    uniforms : float64 [W · paths, steps, 2] or None, see :func:`kronos.sampling.path_uniforms`
+    uniforms : float64 [W · paths, steps, 2] or None, see
+        :func:`kronos.decoding.sampling.path_uniforms`
     batch_rows : rows of every decode step, or None to choose
     """
 
@@ -56,13 +57,21 @@ class Request:
     on_step: Callable[[int], None] | None = None
 
 
+class BarsDecoder(Protocol):
+    def bars(self, s1: Tensor, s2: Tensor, windows: Tensor, steps: int) -> Tensor:
+        """Normalised bars [R, steps, 6] of the last ``steps`` of ids [R, L].
+
+        windows : [R], ascending; rows of one window have the same context
+        """
+
+
 @dataclass
 class Runner:
     """A decoder and a tokenizer; remembers the batch size that memory allowed.
 
     bars_decoder, encoder : None takes the tokenizer's own modules
     memory_budget : bytes for weights, caches and activations; None takes
-        :func:`kronos.batching.default_budget`
+        :func:`kronos.decoding.batching.default_budget`
     row_limit : set when memory failed; later calls stay below it
     """
 

@@ -1,8 +1,8 @@
 """Prefill and decode steps of the fast profile in the compiled kernel.
 
-As :mod:`kronos.fast`, with whole forwards in one call: each thread runs its own windows through all
-blocks, no thread waits for another, and nothing but the cache and the residual stream leaves the
-processor's caches. A row's bits depend on that row alone, whatever the shape of the batch.
+As :mod:`kronos.fast.decoder`, with whole forwards in one call: each thread runs its own windows
+through all blocks, no thread waits for another, and nothing but the cache and the residual stream
+leaves the processor's caches. A row's bits depend on that row alone, whatever the batch's shape.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kronos.cache import CacheSlice, KVCache
-from kronos.decoder import Decoder
-from kronos.fast import folded_embeddings, folded_inputs
-from kronos.native import advise, call
-from kronos.panels import (
+from kronos.decoding.cache import CacheSlice, KVCache
+from kronos.decoding.decoder import Decoder
+from kronos.fast.decoder import folded_embeddings, folded_inputs
+from kronos.fast.native import advise, call
+from kronos.fast.panels import (
     PAIR,
     NativeBlock,
     NativeLinear,
@@ -35,7 +35,7 @@ def supported(model: Kronos) -> bool:
 
 
 class NativeDecoder(Decoder):
-    """The verbs of :class:`kronos.decoder.Decoder`, compiled.
+    """The verbs of :class:`kronos.decoding.decoder.Decoder`, compiled.
 
     max_context : positions at most
     """

@@ -1,0 +1,1 @@
+"""The fast profile: other arithmetic for the same tokens, and the kernels it may run on."""

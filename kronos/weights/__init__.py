@@ -1,0 +1,1 @@
+"""Checkpoints: found, fetched, described and read."""
