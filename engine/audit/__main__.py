@@ -13,9 +13,8 @@ from rich.table import Table
 
 from engine.command import make_console, run_command
 from engine.config import Settings, load_settings, read_flags
-from engine.decisions.scores_file import PREFIX
 from engine.errors import UsageError
-from engine.forecasters.rules import FACTORS
+from engine.forecasters.named import named_model
 
 __all__ = ["main"]
 
@@ -64,15 +63,10 @@ def _run(argv: list[str]) -> int:
 
 def _dates(text: str | None, settings: Settings) -> int:
     if text is None:
-        return 4 if _cheap(settings) else 2
+        return 4 if named_model(settings.model.name).is_light else 2
     if not text.isdigit() or int(text) < 1:
         raise UsageError(f"--dates: {text!r} must be a whole number above 0")
     return int(text)
-
-
-def _cheap(settings: Settings) -> bool:
-    """Whether scoring a date costs next to nothing."""
-    return settings.model.name in FACTORS or settings.model.name.startswith(PREFIX)
 
 
 def _lookahead(settings: Settings, dates: int, console: Console) -> dict[str, Any]:
@@ -83,7 +77,7 @@ def _lookahead(settings: Settings, dates: int, console: Console) -> dict[str, An
         found = audit_lookahead(
             settings,
             dates=dates,
-            shuffled_dates=SHUFFLED_DATES if _cheap(settings) else 0,
+            shuffled_dates=SHUFFLED_DATES if named_model(settings.model.name).is_light else 0,
             seed=settings.run.seed,
             progress=progress,
         )

@@ -26,14 +26,13 @@ from engine.audit.findings import Finding, compare_tables
 from engine.audit.markets import MarketCopies
 from engine.audit.shuffle import Permutation, permutation_test
 from engine.audit.stages import LABEL_COLUMNS, Stages, stages_of
-from engine.backtest.run import SCORE_COLUMNS
 from engine.config import Settings
 from engine.data.market import Market
 from engine.decisions.dates import decision_dates
-from engine.decisions.scores_file import PREFIX
+from engine.decisions.weights import SCORE_COLUMNS
 from engine.errors import UsageError
 from engine.features.factors import FACTORS
-from engine.forecasters.rules import FACTORS as FORECASTERS
+from engine.forecasters.named import named_model
 from engine.progress import WorkProgress
 
 __all__ = ["LookaheadAudit", "audit_lookahead", "merged", "sample_dates"]
@@ -94,14 +93,13 @@ def audit_lookahead(
             again = _tables(run, run.market(market), [asof])
             findings += _compare(whole, again, check=check, asof=asof, known_until=asof)
             _advance(progress, 2 + 2 * place + (check == "noised"), total)
-    exact = settings.model.name in FORECASTERS or settings.model.name.startswith(PREFIX)
+    exact = named_model(settings.model.name).is_light
     findings += _level_changes(run, copies, whole, asofs, exact_scores=exact)
     judged = whole.panel
     if shuffled_dates > len(asofs):
         market = run.market(loaded)
-        judged = run.panel(
-            run.scores(market, sample_dates(settings, loaded, shuffled_dates)), market
-        )
+        dates_judged = sample_dates(settings, loaded, shuffled_dates)
+        judged = run.decide(run.scores(market, dates_judged), market).panel
     _advance(progress, total, total)
     permutation = permutation_test(
         judged, min_cross_section=settings.evaluation.min_cross_section, seed=seed
@@ -116,8 +114,7 @@ def sample_dates(settings: Settings, market: Market, dates: int) -> list[date]:
     known = [
         day
         for day in decision_dates(
-            market.bars,
-            market.calendar,
+            market,
             settings.evaluation,
             rebalance=settings.scoring.rebalance,
             lookback=settings.scoring.lookback,
@@ -131,8 +128,10 @@ def sample_dates(settings: Settings, market: Market, dates: int) -> list[date]:
 
 
 def _tables(run: Stages, market: Market, asofs: Sequence[date]) -> _Tables:
-    panel = run.panel(run.scores(market, asofs), market)
-    return _Tables(run.features(market), panel, run.weights(panel), run.baseline(market, asofs))
+    decided = run.decide(run.scores(market, asofs), market)
+    return _Tables(
+        run.features(market), decided.panel, decided.weights, run.baseline(market, asofs)
+    )
 
 
 def _compare(

@@ -18,12 +18,13 @@ from backtest.gates import GateRules
 from backtest.judge import Judgement, judge
 from engine.backtest.entry import EntryResult
 from engine.backtest.registry import Trial, deflated, record_trials, scores_hash
-from engine.backtest.selection import GridPoint, Selection, select_weights, strategy_identity
+from engine.backtest.selection import Selection, select_weights, strategy_identity
 from engine.baselines.stage import baseline_columns
 from engine.config import Settings
 from engine.data.market import Market
 from engine.data.membership import SECTOR
 from engine.decisions.dates import next_rebalance
+from engine.decisions.strategies import GridPoint
 from engine.forecasters.forecaster import ForecasterSpec
 from engine.forecasters.named import TrainingPeriod
 from engine.scoring.score import Scored

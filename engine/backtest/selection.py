@@ -1,8 +1,7 @@
 """Walk-forward selection: each fold's parameters from a grid, by what was known before it.
 
-1. `grid_points` builds a strategy for each combination of `strategy.grid` (one without a grid)
-2. `select_weights` simulates them all in one call, chooses a point for every fold on the returns
-   before it, and splices the weights of the chosen points
+`select_weights` simulates every point of the grid in one call, chooses one for every fold on the
+returns before it, and splices the weights of the chosen points.
 
 Dates in the model's training period and after it are selected apart: what a model did on dates it
 was trained on must not choose what is judged.
@@ -12,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import inspect
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -29,26 +27,14 @@ from backtest.statistics.performance import sharpe
 from backtest.statistics.walk_forward import choose, splice
 from engine.config import Settings
 from engine.config.settings import StrategySettings
-from engine.decisions.strategies import load_strategy
-from strategies import Strategy
+from engine.decisions.strategies import grid_points
 
 __all__ = [
-    "GridPoint",
     "Selection",
-    "grid_points",
     "select_weights",
     "strategy_identity",
     "strategy_source",
 ]
-
-
-@dataclass(frozen=True)
-class GridPoint:
-    """A strategy with one combination of parameters, all of them; `label` names the varied ones."""
-
-    label: str
-    parameters: Mapping[str, Any]
-    strategy: Strategy
 
 
 @dataclass(frozen=True)
@@ -93,21 +79,6 @@ class Selection:
             for frame in frames
         ]
         return probability_of_overfitting(np.vstack(rows))
-
-
-def grid_points(strategy: StrategySettings) -> list[GridPoint]:
-    """Every combination of `strategy.grid` over the other parameters, in the order written.
-
-    Raises like `load_strategy` for a value that the strategy refuses.
-    """
-    names = list(strategy.grid)
-    points = []
-    for values in itertools.product(*strategy.grid.values()):
-        varied = dict(zip(names, values, strict=True))
-        parameters = {**strategy.parameters, **varied}
-        label = ", ".join(f"{name} {value}" for name, value in varied.items())
-        points.append(GridPoint(label, parameters, load_strategy(strategy.name, parameters)))
-    return points
 
 
 def select_weights(

@@ -13,13 +13,13 @@ from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
 from engine.config import Settings
 from engine.data import Market
 from engine.data.membership import only_members
+from engine.forecasters.named import LIGHTGBM
 from engine.run_folder import RunFolder
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 
 __all__ = [
     "BASELINE_FACTORS",
-    "LIGHTGBM",
     "baseline_columns",
     "baseline_rank_ic",
     "baseline_scored",
@@ -27,7 +27,6 @@ __all__ = [
     "with_baselines",
 ]
 
-LIGHTGBM = "lightgbm"
 PERSISTENCE = "persistence"
 BASELINE_FACTORS = ("momentum_12m", "reversal_5")
 """Factors that are baselines of every run, listed under `features` or not."""

@@ -36,9 +36,7 @@ def run(arguments: list[str]) -> BenchResult:
     market = load_market(
         DataSettings(source="parquet", path=options.path, benchmark=options.benchmark)
     )
-    asofs = decision_dates(
-        market.bars, market.calendar, EvaluationSettings(), rebalance="monthly", lookback=252
-    )
+    asofs = decision_dates(market, EvaluationSettings(), rebalance="monthly", lookback=252)
     scores = (
         compute_features(market.bars, [options.factor])
         .filter(pl.col("date").is_in(asofs))

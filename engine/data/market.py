@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from functools import cached_property
 
@@ -88,6 +88,48 @@ class Market:
     def intraday(self) -> bool:
         """Whether the bars are shorter than a session and have a `ts`."""
         return "ts" in self.bars.columns
+
+    @classmethod
+    def from_bars(
+        cls, bars: pl.DataFrame, calendar: TradingCalendar, *, members: pl.DataFrame | None = None
+    ) -> Market:
+        """A market of bars that keep the contract already; no index, nothing quarantined."""
+        quarantine = pl.DataFrame(schema=QUARANTINE)
+        mark = _content_hash(bars, None, None, members)
+        return cls(bars, None, None, calendar, quarantine, {}, mark, members)
+
+    def until(self, session: date) -> Market:
+        """The market as it was known at the close of `session`: no bar, index or row left out
+        is of a later one."""
+        if self.last_session <= session:
+            return self
+
+        def known(frame: pl.DataFrame | None) -> pl.DataFrame | None:
+            return None if frame is None else frame.filter(pl.col("date") <= session)
+
+        bars = self.bars.filter(pl.col("date") <= session)
+        benchmark, volatility = known(self.benchmark), known(self.volatility_index)
+        dated = pl.col("date")
+        return replace(
+            self,
+            bars=bars,
+            benchmark=benchmark,
+            volatility_index=volatility,
+            quarantine=self.quarantine.filter(dated.is_null() | (dated <= session)),
+            data_hash=_content_hash(bars, benchmark, volatility, self.members),
+        )
+
+    def with_bars(self, bars: pl.DataFrame) -> Market:
+        """The same market with other bars of its candidates."""
+        indices = (self.benchmark, self.volatility_index)
+        return replace(self, bars=bars, data_hash=_content_hash(bars, *indices, self.members))
+
+    def first_tickers(self, at_most: int | None) -> Market:
+        """The market of its first tickers by name: a choice that knows no future."""
+        if at_most is None or len(self.tickers) <= at_most:
+            return self
+        kept = self.bars.filter(pl.col("ticker").is_in(self.tickers[:at_most]))
+        return replace(self, bars=kept)
 
     def adjusted(self) -> pl.DataFrame:
         """date, ticker, open, high, low, close, volume, amount with prices times adj_factor.
@@ -169,9 +211,7 @@ def load_market(
         calendar=calendar,
         quarantine=quarantine,
         drops=_drops(quarantine, volume_missing, bars, data) | _unfinished(partial),
-        data_hash=content_hash(
-            [bars, benchmark, volatility, *([] if members is None else [members])]
-        ),
+        data_hash=_content_hash(bars, benchmark, volatility, members),
         members=members,
     )
 
@@ -229,6 +269,16 @@ def _drops(
     if absent:
         drops["tickers of data.universe without usable bars"] = absent
     return drops
+
+
+def _content_hash(
+    bars: pl.DataFrame,
+    benchmark: pl.DataFrame | None,
+    volatility_index: pl.DataFrame | None,
+    members: pl.DataFrame | None,
+) -> str:
+    memberships = [] if members is None else [members]
+    return content_hash([bars, benchmark, volatility_index, *memberships])
 
 
 def content_hash(frames: Iterable[pl.DataFrame | None]) -> str:

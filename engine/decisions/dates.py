@@ -2,30 +2,60 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date, timedelta
-from typing import Protocol
 
 import polars as pl
 
 from engine.calendar import Rebalance, TradingCalendar
+from engine.config import Settings
+from engine.config.settings import EvaluationSettings
+from engine.data.market import Market
 from engine.errors import UsageError
 
-__all__ = ["decision_dates", "latest_dates", "next_rebalance", "rebalance_dates"]
+__all__ = [
+    "Span",
+    "decision_dates",
+    "every_decision",
+    "latest_dates",
+    "next_rebalance",
+    "rebalance_dates",
+]
 
 
-class Span(Protocol):
-    """The settings evaluation.start and evaluation.end."""
+@dataclass(frozen=True)
+class Span:
+    """First and last date of something, both inclusive; None: as far as the data reach."""
 
-    @property
-    def start(self) -> date | None: ...
-    @property
-    def end(self) -> date | None: ...
+    start: date | None
+    end: date | None
+
+
+def every_decision(market: Market, settings: Settings) -> list[date]:
+    """The decision dates of a configuration: `evaluation` and `scoring.rebalance`.
+
+    Raises UsageError where there are none, or the calendar ends before the longest horizon.
+    """
+    scoring, longest = settings.scoring, max(settings.scoring.horizons)
+    dates = decision_dates(
+        market, settings.evaluation, rebalance=scoring.rebalance, lookback=scoring.lookback
+    )
+    try:
+        market.calendar.offset(dates[-1], longest)
+    except UsageError as error:
+        raise UsageError(f"scoring.horizons: {error}") from None
+    return latest_dates(
+        dates,
+        settings.evaluation.max_dates,
+        market.calendar,
+        last=market.last_session,
+        horizon=longest,
+    )
 
 
 def decision_dates(
-    bars: pl.DataFrame,
-    calendar: TradingCalendar,
-    evaluation: Span,
+    market: Market,
+    evaluation: Span | EvaluationSettings,
     *,
     rebalance: Rebalance,
     lookback: int,
@@ -38,9 +68,9 @@ def decision_dates(
 
     Raises UsageError when evaluation.start and end leave no such date, naming the data's span.
     """
-    first, last = bars["date"].min(), bars["date"].max()
+    bars, last = market.bars, market.last_session
+    first = bars["date"].min()
     assert isinstance(first, date)
-    assert isinstance(last, date)
     span = f"the data run from {first} to {last}"
     if evaluation.start and evaluation.start > last:
         raise UsageError(f"evaluation.start {evaluation.start} is after the last bar: {span}")
@@ -48,7 +78,7 @@ def decision_dates(
         raise UsageError(f"evaluation.end {evaluation.end} is before the first bar: {span}")
     start = max(evaluation.start or _first_full_window(bars, lookback) or first, first)
     end = min(evaluation.end or last, last)
-    dates = calendar.rebalances(start, end, rebalance)
+    dates = market.calendar.rebalances(start, end, rebalance)
     if not dates:
         raise UsageError(f"no {rebalance} rebalance session from {start} to {end}: {span}")
     return dates

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import polars as pl
 
+from engine.config.settings import EvaluationSettings
 from engine.data.market import Market
 from engine.data.membership import NOT_A_MEMBER, is_member
 from engine.decisions.dates import Span
@@ -14,19 +15,19 @@ from engine.errors import UsageError
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 
-__all__ = ["PREFIX", "given_scores", "read_scores"]
+__all__ = ["given_scores", "read_scores"]
 
-PREFIX = "scores:"
 REQUIRED = ("asof", "ticker", "horizon", "score")
 
 
-def given_scores(name: str, market: Market, evaluation: Span, *, horizons: Sequence[int]) -> Scored:
-    """The file's scores that belong to the market and the evaluation span; the others counted.
+def given_scores(
+    path: Path, market: Market, span: Span | EvaluationSettings, *, horizons: Sequence[int]
+) -> Scored:
+    """The file's scores that belong to the market and the span; the others counted.
 
     Raises UsageError naming the file when none is left, or when an asof is not a session.
     """
-    path = name.removeprefix(PREFIX)
-    scores = read_scores(name, horizons)
+    scores = read_scores(path, horizons)
     first, last = market.bars["date"].min(), market.bars["date"].max()
     asof, ticker = pl.col("asof"), pl.col("ticker")
     members = market.members
@@ -38,7 +39,7 @@ def given_scores(name: str, market: Market, evaluation: Span, *, horizons: Seque
         .then(pl.lit("score of a ticker that the data lack"))
         .when(~asof.is_between(first, last))
         .then(pl.lit("score of a date outside the data"))
-        .when(~asof.is_between(evaluation.start or first, evaluation.end or last))
+        .when(~asof.is_between(span.start or first, span.end or last))
         .then(pl.lit("score outside evaluation.start and evaluation.end"))
         .when(pl.col("status") == "failed")
         .then(pl.lit("score missing or not finite"))
@@ -59,16 +60,15 @@ def given_scores(name: str, market: Market, evaluation: Span, *, horizons: Seque
                 f"{path}: {who} has a score at {day}, which is not a session of "
                 f"{market.calendar.name}"
             )
-    return Scored(scores, "", {"forecaster": name}, {}, {}, {}, dropped)
+    return Scored(scores, "", {"forecaster": f"scores:{path}"}, {}, {}, {}, dropped)
 
 
-def read_scores(name: str, horizons: Sequence[int]) -> pl.DataFrame:
+def read_scores(path: Path, horizons: Sequence[int]) -> pl.DataFrame:
     """The scores table from a Parquet or CSV file with asof, ticker, horizon and score.
 
     Other columns of the contract are taken when present. Scores that are null or not finite have
     status failed. Raises UsageError naming the file and what is missing or doubled.
     """
-    path = Path(name.removeprefix(PREFIX)).expanduser()
     if not path.is_file():
         raise UsageError(f"model.name: scores file not found: {path}")
     try:

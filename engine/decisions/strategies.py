@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import importlib.util
 import inspect
+import itertools
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -25,20 +26,30 @@ from typing import Any
 import polars as pl
 import yaml
 
+from engine.config.settings import StrategySettings
 from engine.errors import UsageError
 from strategies import Strategy, build_strategy, check_weights
 
-__all__ = ["ENTRY_POINTS", "load_strategy"]
+__all__ = ["ENTRY_POINTS", "GridPoint", "grid_points", "load_strategy"]
 
 ENTRY_POINTS = "kronos_engine.strategies"
 FUTURE = ("label", "label_next_open", "total_return", "matures", "mature", "label_flag")
 
 
+@dataclass(frozen=True)
+class GridPoint:
+    """A strategy with one combination of parameters, all of them; `label` names the varied ones."""
+
+    label: str
+    parameters: Mapping[str, Any]
+    strategy: Strategy
+
+
 def load_strategy(name: str, parameters: Mapping[str, Any]) -> Strategy:
     """The strategy ``name`` with its parameters.
 
-    Raises UsageError for a file that cannot be imported or holds no strategy, and ValueError (by
-    `build_strategy`) for an unknown name or a parameter out of range.
+    Raises UsageError for a file that cannot be imported or holds no strategy, an unknown name, or a
+    parameter that is unknown or out of range.
     """
     if name.endswith((".yaml", ".yml")):
         return _Checked(_from_steps(name, parameters), name)
@@ -47,9 +58,27 @@ def load_strategy(name: str, parameters: Mapping[str, Any]) -> Strategy:
     else:
         installed = {point.name: point for point in entry_points(group=ENTRY_POINTS)}
         if name not in installed:
-            return build_strategy(name, **parameters)
+            try:
+                return build_strategy(name, **parameters)
+            except ValueError as error:
+                raise UsageError(str(error)) from None
         found, source = installed[name].load(), f"entry point {name}"
     return _Checked(_build(found, parameters, source), source)
+
+
+def grid_points(strategy: StrategySettings) -> list[GridPoint]:
+    """Every combination of `strategy.grid` over the other parameters, in the order written.
+
+    Without a grid there is one, labelled "". Raises as `load_strategy`.
+    """
+    names = list(strategy.grid)
+    points = []
+    for values in itertools.product(*strategy.grid.values()):
+        varied = dict(zip(names, values, strict=True))
+        parameters = {**strategy.parameters, **varied}
+        label = ", ".join(f"{name} {value}" for name, value in varied.items())
+        points.append(GridPoint(label, parameters, load_strategy(strategy.name, parameters)))
+    return points
 
 
 @dataclass(frozen=True)

@@ -11,34 +11,34 @@ import polars as pl
 from engine.forecasters.forecaster import Forecaster, WindowPanel
 from engine.forecasters.statistics import step_statistics
 
-__all__ = ["FACTORS", "FactorSpec"]
+__all__ = ["RULES", "RuleSpec"]
 
-FACTORS = ("momentum", "reversal", "persistence")
+RULES = ("momentum", "reversal", "persistence")
 REVERSAL_BARS = 5
 CLOSE = 3
 
 
 @dataclass(frozen=True)
-class FactorSpec:
+class RuleSpec:
     """momentum: the window's return goes on; reversal: the last five bars' return turns round;
     persistence: the price stays (all scores zero, so it has no RankIC)."""
 
     name: Literal["momentum", "reversal", "persistence"]
 
     def identity(self) -> dict[str, Any]:
-        """The factor's name and its one constant."""
+        """The rule's name and its one constant."""
         return {"forecaster": self.name, "reversal_bars": REVERSAL_BARS}
 
     def nested_steps(self, lookback: int) -> int | None:
-        """A factor's step knows nothing of later ones."""
+        """A rule's step knows nothing of later ones."""
         return None
 
     def build(self, threads: int) -> Forecaster:
         """The forecaster itself; needs no threads of its own."""
-        return _FactorForecaster(self.name)
+        return _RuleForecaster(self.name)
 
 
-class _FactorForecaster:
+class _RuleForecaster:
     def __init__(self, name: str) -> None:
         self._name = name
 

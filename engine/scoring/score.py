@@ -27,6 +27,7 @@ from rich.console import Console
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
+from engine.data.market import Market
 from engine.data.membership import only_members
 from engine.errors import UsageError
 from engine.forecasters.forecaster import ForecasterSpec
@@ -78,8 +79,7 @@ class Scored:
 
 
 def score_market(
-    bars: pl.DataFrame,
-    calendar: TradingCalendar,
+    market: Market,
     asofs: Sequence[date],
     *,
     spec: ForecasterSpec,
@@ -87,19 +87,19 @@ def score_market(
     seed: int,
     shards: Path,
     console: Console,
-    members: pl.DataFrame | None = None,
     inline_shards: int = 0,
 ) -> Scored:
     """Score every candidate at every asof, computing only what `shards` does not hold yet.
 
-    With `members` (ticker, from, to) a ticker is a candidate only while it is a member. Up to
-    `inline_shards` missing shards are scored in this process and without Ray, to the same bits;
-    nothing is tried again or set aside then.
+    A ticker is a candidate while it is a member of the market's universe. Up to `inline_shards`
+    missing shards are scored in this process and without Ray, to the same bits; nothing is tried
+    again or set aside then.
 
     Raises `driver.PoolError` if no actor can work and OSError if shards cannot be written;
     what was committed until then is kept. Raises UsageError for horizons beyond the model.
     """
-    prices = PriceArray.from_bars(bars, timezone=calendar.zone)
+    calendar = market.calendar
+    prices = PriceArray.from_bars(market.bars, timezone=calendar.zone)
     steps = generated_steps(calendar, asofs, scoring.horizons, prices.interval)
     context = getattr(spec, "max_context", None)
     if context is not None and steps > context:
@@ -115,7 +115,7 @@ def score_market(
             highlight=False,
         )
     plan = plan_windows(prices, calendar, asofs, lookback=scoring.lookback, steps=steps, seed=seed)
-    plan = replace(plan, windows=only_members(plan.windows, members))
+    plan = replace(plan, windows=only_members(plan.windows, market.members))
     halvings = 0
     while True:
         job = _Job(plan, prices, calendar, spec, scoring, seed, steps, shards, inline_shards)

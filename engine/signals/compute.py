@@ -3,7 +3,7 @@
 1. `known_market` holds nothing after the session; quotes may make its last bar.
 2. `replayed_dates`: the session, and earlier rebalances where the strategy remembers them.
 3. `score_with_choice` scores them, by the preferred forecaster or the fallback.
-4. `build_panel` and `target_weights`, the main job's own, give the weights.
+4. `decide_weights`, the main job's own, gives the weights.
 5. `signals_table` ranks, compares with the last target and says who is left out and why.
 """
 
@@ -18,22 +18,20 @@ from typing import Any
 import polars as pl
 from rich.console import Console
 
-from engine.backtest.run import first_tickers, target_weights
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.data.market import Market
 from engine.decisions.dates import rebalance_dates
-from engine.decisions.scores_file import PREFIX
-from engine.decisions.strategies import load_strategy
+from engine.decisions.strategies import GridPoint, grid_points
+from engine.decisions.weights import decide_weights
 from engine.errors import UsageError
 from engine.features.factors import check_factors
-from engine.features.panel import build_panel
+from engine.forecasters.named import named_model
 from engine.run_folder import RunFolder
 from engine.signals.forecasters import Chosen, score_with_choice
 from engine.signals.market import known_market
 from engine.signals.schedule import check_session, replayed_dates
 from engine.signals.table import signals_table
-from strategies import Strategy
 
 __all__ = ["FOLDER", "Signals", "compute_signals", "config_hash"]
 
@@ -120,13 +118,13 @@ def compute_signals(
         Neither the preferred forecaster nor the fallback gave a score.
     """
     check_session(TradingCalendar(settings.data.calendar), asof)
-    strategy = _strategy(settings)
+    point = _point(settings)
     known = known_market(settings.data, asof, market=market, quotes=quotes, now=now)
-    market = first_tickers(known.market, settings.data.max_tickers)
-    dates = replayed_dates(strategy, market, settings, asof)
+    market = known.market.first_tickers(settings.data.max_tickers)
+    dates = replayed_dates(point.strategy, market, settings, asof)
     folder = RunFolder(settings.run.dir, FOLDER)
     chosen = score_with_choice(settings, market, dates, folder=folder, console=console)
-    weights = _weights(settings, strategy, market, chosen, dates)
+    weights = _weights(settings, point, market, chosen, dates)
     today = weights.filter(pl.col("asof") == asof)
     earlier = weights.filter(pl.col("asof") < asof)
     last = earlier.filter(pl.col("asof") == pl.col("asof").max())
@@ -134,7 +132,7 @@ def compute_signals(
     change_from = None
     if previous is None and earlier.height:
         previous, change_from = last.select("ticker", "weight"), last["asof"][0]
-    horizon = getattr(strategy, "horizon", None) or max(settings.scoring.horizons)
+    horizon = getattr(point.strategy, "horizon", None) or max(settings.scoring.horizons)
     scored = chosen.scored
     table = signals_table(
         scored.scores,
@@ -167,7 +165,7 @@ def compute_signals(
     )
 
 
-def _strategy(settings: Settings) -> Strategy:
+def _point(settings: Settings) -> GridPoint:
     if settings.strategy.grid:
         raise UsageError(
             "strategy.grid: signals follow one point of it; give its values as parameters of the "
@@ -175,30 +173,25 @@ def _strategy(settings: Settings) -> Strategy:
         )
     try:
         check_factors(settings.features)
-        return load_strategy(settings.strategy.name, settings.strategy.parameters)
     except ValueError as error:
         raise UsageError(str(error)) from None
+    return grid_points(settings.strategy)[0]
 
 
 def _weights(
-    settings: Settings, strategy: Strategy, market: Market, chosen: Chosen, dates: list[date]
+    settings: Settings, point: GridPoint, market: Market, chosen: Chosen, dates: list[date]
 ) -> pl.DataFrame:
     """asof, ticker, weight at every replayed date."""
     scores = chosen.scored.scores
-    if chosen.name.startswith(PREFIX) and len(dates) > 1:  # such files may keep their own schedule
+    if named_model(chosen.name).kind == "scores" and len(dates) > 1:
+        # Such files may keep a schedule of their own.
         own = rebalance_dates(scores["asof"], market.calendar, settings.scoring.rebalance)
         dates = sorted({*own, dates[-1]})
-    panel = build_panel(
-        scores.filter(pl.col("asof").is_in(dates)),
-        market,
-        feature_names=settings.features,
-        horizons=settings.scoring.horizons,
-        trained_until=None,
-    )
-    if panel.filter(pl.col("asof") == dates[-1], pl.col("status") == "ok").is_empty():
+    scores = scores.filter(pl.col("asof").is_in(dates))
+    if scores.filter(pl.col("asof") == dates[-1], pl.col("status") == "ok").is_empty():
         reasons = chosen.scored.skipped or {"no candidate has a bar": 0}
         raise UsageError(f"--as-of {dates[-1]}: no name can be scored ({', '.join(reasons)})")
-    return target_weights(strategy, panel, settings.features, dates)
+    return decide_weights(scores, market, settings, schedule=dates, points=[point]).weights
 
 
 def _last_closes(market: Market) -> pl.DataFrame:
@@ -227,7 +220,7 @@ def config_hash(settings: Settings) -> str:
         exclude={
             "run": {"name", "dir"},
             "evaluation": True,
-            **({} if settings.model.name == "lightgbm" else {"baselines": True}),
+            **({} if named_model(settings.model.name).kind == "fitted" else {"baselines": True}),
             "live": {"state", "monitor"},
         },
     )

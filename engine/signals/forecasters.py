@@ -27,10 +27,11 @@ from rich.console import Console
 
 from engine.config import Settings
 from engine.data.market import Market
+from engine.decisions.scores import score_decisions
 from engine.errors import UsageError
+from engine.forecasters.named import named_model
 from engine.run_folder import RunFolder
 from engine.scoring.score import Scored
-from engine.signals.scoring import needs_a_process, score_dates
 
 __all__ = ["Chosen", "ForecasterError", "score_with_choice"]
 
@@ -99,14 +100,20 @@ def _score(
     folder: RunFolder,
     console: Console | None,
 ) -> Scored:
-    if needs_a_process(settings.model.name):
-        scored = _score_in_child(settings, market, dates, folder, console)
-    else:
+    name = settings.model.name
+    if named_model(name).is_light:
+        shown = console or Console(quiet=True)
         try:
-            scored = score_dates(settings, market, dates, folder, console or Console(quiet=True))
+            scored = score_decisions(
+                market, settings, dates, folder=folder, console=shown, here="always"
+            )
         except UsageError as error:
             raise ForecasterError(str(error), usage=True) from None
+    else:
+        scored = _score_in_child(settings, market, dates, folder, console)
     today = scored.scores.filter(pl.col("asof") == dates[-1])
+    if today.is_empty() and named_model(name).kind == "scores":
+        raise ForecasterError(f"{name}: no score at {dates[-1]}", usage=True)
     if today.filter(pl.col("status") == "ok").is_empty():
         found = today.filter(pl.col("status") == "failed")["reason"]
         if found.len():

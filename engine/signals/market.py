@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 
 import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import DataSettings
-from engine.data.market import Market, content_hash, load_market
 from engine.data.sessions import open_session
+from engine.data.market import Market, load_market
 from engine.errors import UsageError
 from engine.signals.latest import add_latest, wants_latest
 
@@ -50,7 +50,7 @@ def known_market(
     """
     now = now or datetime.now(UTC)
     if quotes is None:
-        found = _loaded(data, asof, now) if market is None else _cut(market, asof)
+        found = _loaded(data, asof, now) if market is None else market.until(asof)
         _require_bar(found, asof, now)
         return Known(found)
     if not wants_latest(data.add_latest, live=True):
@@ -63,7 +63,7 @@ def known_market(
         until = asof if real else calendar.offset(asof, -1)
         market = load_market(_until(data, until), now=now, keep_partial=True)
     else:
-        market = _cut(market, calendar.offset(asof, -1))
+        market = market.until(calendar.offset(asof, -1))
     return _with_quotes(market, data, quotes, asof, now)
 
 
@@ -82,27 +82,6 @@ def _until(data: DataSettings, asof: date) -> DataSettings:
     if data.start is not None and data.start > asof:
         raise UsageError(f"--as-of {asof} is before data.start {data.start}")
     return data.model_copy(update={"end": asof})
-
-
-def _cut(market: Market, asof: date) -> Market:
-    """The market as it was known at the close of `asof`."""
-    if market.last_session <= asof:
-        return market
-
-    def until(frame: pl.DataFrame | None) -> pl.DataFrame | None:
-        return None if frame is None else frame.filter(pl.col("date") <= asof)
-
-    bars = market.bars.filter(pl.col("date") <= asof)
-    benchmark, volatility = until(market.benchmark), until(market.volatility_index)
-    members = [] if market.members is None else [market.members]
-    return replace(
-        market,
-        bars=bars,
-        benchmark=benchmark,
-        volatility_index=volatility,
-        quarantine=market.quarantine.filter(pl.col("date").is_null() | (pl.col("date") <= asof)),
-        data_hash=content_hash([bars, benchmark, volatility, *members]),
-    )
 
 
 def _require_bar(market: Market, asof: date, now: datetime) -> None:
@@ -135,10 +114,9 @@ def _with_quotes(
         for ticker, reason, _ in latest.refused.iter_rows()
         if ticker not in used
     }
-    frames = [kept, market.benchmark, market.volatility_index]
-    members = [] if market.members is None else [market.members]
-    known = replace(market, bars=kept, data_hash=content_hash([*frames, *members]))
-    return Known(known, refused, {f"quote: {why}": n for why, n in latest.drops.items()})
+    return Known(
+        market.with_bars(kept), refused, {f"quote: {why}": n for why, n in latest.drops.items()}
+    )
 
 
 def _counted(counts: dict[str, int]) -> str:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.data.market import Market
-from engine.decisions.dates import decision_dates
+from engine.decisions.dates import Span, decision_dates
 from engine.errors import UsageError
 from strategies import Strategy
 
 __all__ = ["check_session", "is_path_dependent", "replayed_dates"]
-
-
-@dataclass(frozen=True)
-class _Span:
-    start: date | None
-    end: date | None
 
 
 def check_session(calendar: TradingCalendar, asof: date) -> None:
@@ -51,9 +44,8 @@ def replayed_dates(
         return [asof]
     try:
         earlier = decision_dates(
-            market.bars,
-            market.calendar,
-            _Span(since, asof),
+            market,
+            Span(since, asof),
             rebalance=settings.scoring.rebalance,
             lookback=settings.scoring.lookback,
         )

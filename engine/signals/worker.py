@@ -17,9 +17,9 @@ from typing import Any
 from rich.console import Console
 
 from engine.command import run_command
+from engine.decisions.scores import score_decisions
 from engine.errors import UsageError
 from engine.files import replace_file
-from engine.signals.scoring import score_dates
 
 __all__ = ["main"]
 
@@ -36,7 +36,10 @@ def _answer(task: Path, answer: Path) -> int:
     said: tuple[str, Any]
     try:
         console = Console(stderr=True, quiet=quiet)
-        said = "scored", score_dates(settings, market, dates, folder, console)
+        scored = score_decisions(
+            market, settings, dates, folder=folder, console=console, here="small"
+        )
+        said = "scored", scored
     except UsageError as error:
         said = "usage", str(error)
     except (MemoryError, Exception) as error:

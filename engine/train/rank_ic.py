@@ -1,14 +1,12 @@
 """RankIC of the trained model's forecasts on the validation dates, judged as a backtest judges.
 
-Scores come from the scoring stage, labels from the panel, intervals from `backtest`. Beside the
+Scores come from `score_decisions`, labels from the panel, intervals from `backtest`. Beside the
 model stand momentum and persistence, scored on the same windows.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -19,13 +17,14 @@ from rich.console import Console
 
 from backtest.statistics.ic import rank_ic_frame
 from backtest.statistics.significance import mean_interval, session_spacing
-from engine.config.settings import EvaluationSettings, ModelSettings, ScoringSettings
+from engine.config import Settings
+from engine.config.settings import ModelSettings, RunSettings, ScoringSettings
 from engine.data.market import Market
-from engine.decisions.dates import decision_dates
+from engine.decisions.dates import Span, decision_dates
+from engine.decisions.scores import score_decisions
 from engine.errors import UsageError
 from engine.features.panel import build_panel
-from engine.forecasters.named import forecaster_spec
-from engine.scoring.score import score_market
+from engine.run_folder import RunFolder
 from engine.train.settings import TrainSettings
 
 __all__ = ["RankIC", "forecast_rank_ic"]
@@ -55,9 +54,8 @@ def forecast_rank_ic(
     UsageError when the span holds no decision date.
     """
     rules = settings.validation
-    last = span[1]
     # One market cut off at the end of the span: later bars mature no label.
-    known = dataclasses.replace(market, bars=market.bars.filter(pl.col("date") <= last))
+    known = market.until(span[1])
     lookback = rules.lookback or settings.windows.longest_context
     scoring = ScoringSettings(
         lookback=lookback,
@@ -70,41 +68,21 @@ def forecast_rank_ic(
         gpus_per_actor=settings.workers.gpus,
         ray_address=settings.workers.ray_address,
     )
-    asofs = decision_dates(
-        known.bars,
-        known.calendar,
-        EvaluationSettings(start=span[0], end=last),
-        rebalance=rules.rebalance,
-        lookback=lookback,
-    )
+    asofs = decision_dates(known, Span(*span), rebalance=rules.rebalance, lookback=lookback)
     found = {}
     for name in (str(folder), *BASELINES):
-        model = ModelSettings(name=name, dependency_rope=settings.model_stage.dependency_rope)
-        scores = _scores(known, asofs, model, scoring, settings.run.seed, console)
+        run = Settings(
+            run=RunSettings(seed=settings.run.seed),
+            model=ModelSettings(name=name, dependency_rope=settings.model_stage.dependency_rope),
+            scoring=scoring,
+        )
+        with tempfile.TemporaryDirectory() as place:
+            scores = score_decisions(
+                known, run, asofs, folder=RunFolder(Path(place), "run"), console=console
+            ).scores
         key = "model" if name == str(folder) else name
         found[key] = _judged(scores, known, scoring, rules.min_cross_section)
     return RankIC(found, len(asofs), len(known.tickers), lookback)
-
-
-def _scores(
-    market: Market,
-    asofs: Sequence[date],
-    model: ModelSettings,
-    scoring: ScoringSettings,
-    seed: int,
-    console: Console,
-) -> pl.DataFrame:
-    with tempfile.TemporaryDirectory() as shards:
-        return score_market(
-            market.bars,
-            market.calendar,
-            asofs,
-            spec=forecaster_spec(model, scoring),
-            scoring=scoring,
-            seed=seed,
-            shards=Path(shards),
-            console=console,
-        ).scores
 
 
 def _judged(

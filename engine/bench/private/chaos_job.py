@@ -24,13 +24,17 @@ import polars as pl
 from rich.console import Console
 
 from engine.calendar import TradingCalendar
+from engine.config import Settings
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
+from engine.data.market import Market
+from engine.decisions.scores import score_decisions
 from engine.files import write_frame, write_json
 from engine.forecasters.forecaster import Forecaster, ForecasterSpec, WindowPanel
 from engine.forecasters.kronos import KronosSpec
-from engine.forecasters.rules import FactorSpec
+from engine.forecasters.rules import RuleSpec
+from engine.run_folder import RunFolder
 from engine.scoring.actor import WARM_UP
-from engine.scoring.score import Scored, score_market
+from engine.scoring.score import Scored
 
 __all__ = [
     "Diary",
@@ -200,15 +204,15 @@ def run_job(job: Job, console: Console) -> None:
         cache="off",
     )
     inner = (
-        FactorSpec("momentum")
+        RuleSpec("momentum")
         if job.model == "fake"
         else KronosSpec.from_settings(ModelSettings(), scoring)
     )
 
     def score() -> Scored:
-        return score_market(
-            bars,
-            calendar,
+        return score_decisions(
+            Market.from_bars(bars, calendar),
+            Settings(scoring=scoring),
             sessions[:: len(sessions) // job.asofs][: job.asofs],
             spec=ObservedSpec(
                 inner,
@@ -216,9 +220,7 @@ def run_job(job: Job, console: Console) -> None:
                 job.shard_s if job.model == "fake" else 0.0,
                 None if job.join_at is None else job.shards // 2,
             ),
-            scoring=scoring,
-            seed=0,
-            shards=folder / "shards",
+            folder=RunFolder(folder.parent, folder.name),
             console=console,
         )
 

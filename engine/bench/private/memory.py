@@ -17,7 +17,7 @@ from rich.console import Console
 from engine.bench.private.chaos_job import make_bars
 from engine.bench.result import BenchResult
 from engine.calendar import TradingCalendar
-from engine.forecasters.rules import FactorSpec
+from engine.forecasters.rules import RuleSpec
 from engine.progress import WorkProgress
 from engine.scoring.cluster import ray_cluster
 from engine.scoring.driver import score_shards
@@ -56,7 +56,7 @@ def growth(shards: int, folder: Path, progress: Callable[[int], None]) -> np.nda
     store = ShardStore(folder, "0" * 64)
     score_shards(
         cut_shards(plan, plan.planned.head(shards * WINDOWS), WINDOWS),
-        spec=FactorSpec("momentum"),
+        spec=RuleSpec("momentum"),
         prices=prices,
         lookback=LOOKBACK,
         store=store,

@@ -54,18 +54,28 @@ class Leak:
     check: str = "truncated"
 
 
+def with_panel(stages, change):
+    """The stages with the panel changed by `change(panel, market)` after everything else."""
+
+    def decide(scores, market):
+        decided = stages.decide(scores, market)
+        return replace(decided, panel=change(decided.panel, market))
+
+    return stages.replace(decide=decide)
+
+
 def in_panel(column: str, expression: Callable[[pl.DataFrame], pl.DataFrame], check="truncated"):
     """A feature made from the market's closes (date, ticker, close, adjusted) and joined at t."""
 
     def plant(stages):
-        def panel(scores, market):
+        def panel(frame, market):
             closes = market.adjusted().select("date", "ticker", "close", "volume")
             made = expression(closes.sort("ticker", "date")).select("date", "ticker", column)
-            return stages.panel(scores, market).join(
+            return frame.join(
                 made, left_on=["asof", "ticker"], right_on=["date", "ticker"], how="left"
             )
 
-        return stages.replace(panel=panel)
+        return with_panel(stages, panel)
 
     return Leak(plant, column, check)
 
@@ -96,19 +106,17 @@ def backward_filled(closes):
 
 
 def label_in_features(stages):
-    def panel(scores, market):
-        frame = stages.panel(scores, market)
-        return frame.with_columns(quality=pl.col("total_return") * 0.5)
-
-    return stages.replace(panel=panel)
+    return with_panel(
+        stages, lambda frame, market: frame.with_columns(quality=pl.col("total_return") * 0.5)
+    )
 
 
 def benchmark_of_tomorrow(stages):
-    def panel(scores, market):
+    def panel(frame, market):
         index = market.benchmark.select(asof="date", index_return=CLOSE.shift(-1) / CLOSE - 1)
-        return stages.panel(scores, market).join(index, on="asof", how="left")
+        return frame.join(index, on="asof", how="left")
 
-    return stages.replace(panel=panel)
+    return with_panel(stages, panel)
 
 
 def normalised_over_the_future(stages):
@@ -152,14 +160,15 @@ def best_in_hindsight(stages):
 def penny_filter(stages):
     """No stock under 20, by the adjusted price."""
 
-    def weights(panel):
-        return stages.weights(panel.filter(pl.col("last_adjusted") >= 20))
-
-    def panel(scores, market):
+    def decide(scores, market):
         closes = market.adjusted().select(asof="date", ticker="ticker", last_adjusted="close")
-        return stages.panel(scores, market).join(closes, on=["asof", "ticker"], how="left")
+        keys = ["asof", "ticker"]
+        dear = scores.join(closes.filter(pl.col("last_adjusted") >= 20), on=keys, how="semi")
+        weights = stages.decide(dear, market).books
+        panel = stages.decide(scores, market).panel.join(closes, on=keys, how="left")
+        return replace(stages.decide(scores, market), panel=panel, books=weights)
 
-    return stages.replace(panel=panel, weights=weights)
+    return stages.replace(decide=decide)
 
 
 LEAKS = {

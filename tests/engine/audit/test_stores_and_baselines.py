@@ -85,18 +85,20 @@ def test_what_an_action_or_a_membership_says_too_early_is_found(settings):
     stages = stages_of(settings)
 
     def in_the_money_of_the_last_bar(scores, market):
+        decided = stages.decide(scores, market)
         last = pl.col("adj_factor").last().over("ticker")
         price = market.bars.select(
             "ticker", asof="date", price=pl.col("close") * pl.col("adj_factor") / last
         )
-        return stages.panel(scores, market).join(price, on=["asof", "ticker"], how="left")
+        panel = decided.panel.join(price, on=["asof", "ticker"], how="left")
+        return replace(decided, panel=panel)
 
     def members_of_today(market):
         staying = market.members.filter(pl.col("to").is_null())["ticker"]
         return replace(market, bars=market.bars.filter(pl.col("ticker").is_in(staying.implode())))
 
     leaks = {
-        ("panel", "price", "T03"): stages.replace(panel=in_the_money_of_the_last_bar),
+        ("panel", "price", "T03"): stages.replace(decide=in_the_money_of_the_last_bar),
         ("features", "(row)", "T11"): stages.replace(market=members_of_today),
     }
     for leak, planted in leaks.items():

@@ -10,13 +10,13 @@ import pytest
 
 from backtest.costs import Costs
 from engine.backtest.selection import (
-    grid_points,
     select_weights,
     strategy_identity,
     strategy_source,
 )
 from engine.config import load_settings
-from engine.decisions.strategies import load_strategy
+from engine.decisions.strategies import grid_points, load_strategy
+from engine.errors import UsageError
 
 COSTS = Costs(round_trip_bps=10, impact_coefficient=0, borrow_bps_per_year=0, aum=1e6)
 SPAN = (date(2018, 1, 2), date(2020, 12, 31))
@@ -78,7 +78,7 @@ def test_the_grid_is_every_combination_over_the_other_parameters():
 
 
 def test_a_point_that_the_strategy_refuses_is_named():
-    with pytest.raises(ValueError, match=r"strategy\.quantile: 0\.9"):
+    with pytest.raises(UsageError, match=r"strategy\.quantile: 0\.9"):
         grid_points(load_settings({"strategy.grid": "{quantile: [0.1, 0.9]}"}).strategy)
 
 

@@ -101,6 +101,6 @@ def test_given_scores_of_strangers_are_dropped_and_counted(market, tmp_path):
     path = tmp_path / "scores.parquet"
     scores.with_columns(horizon=pl.lit(5), score=pl.lit(0.1)).write_parquet(path)
     span = SimpleNamespace(start=None, end=None)
-    scored = given_scores(f"scores:{path}", market(), span, horizons=[5])
+    scored = given_scores(path, market(), span, horizons=[5])
     assert by_ticker(scored.scores) == EXPECTED
     assert scored.dropped == {NOT_A_MEMBER: 2 + 6}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import date
 
 import polars as pl
 import pytest
 
 from engine.calendar import TradingCalendar
+from engine.data.market import Market
 from engine.decisions.dates import (
+    Span,
     decision_dates,
     latest_dates,
     next_rebalance,
@@ -23,14 +24,9 @@ DAYS = CALENDAR.sessions(FIRST, LAST)
 BARS = pl.DataFrame({"ticker": ["A"] * len(DAYS), "date": DAYS})
 
 
-@dataclass
-class Span:
-    start: date | None = None
-    end: date | None = None
-
-
 def dates(start=None, end=None, rebalance="monthly", lookback=1, bars=BARS):
-    return decision_dates(bars, CALENDAR, Span(start, end), rebalance=rebalance, lookback=lookback)
+    market = Market.from_bars(bars, CALENDAR)
+    return decision_dates(market, Span(start, end), rebalance=rebalance, lookback=lookback)
 
 
 def test_both_ends_are_inclusive():

@@ -23,6 +23,7 @@ from rich.console import Console
 
 from engine.config import load_settings
 from engine.config.settings import ModelSettings, ScoringSettings
+from engine.data.market import Market
 from engine.forecasters.kronos import KronosSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -59,7 +60,7 @@ def test_nodes_without_the_checkpoint_score_the_same(bars, calendar, tmp_path, m
 
     def score(forecaster: KronosSpec, address: str):
         return score_market(
-            bars, calendar, ASOFS, spec=forecaster, scoring=settings(address),
+            Market.from_bars(bars, calendar), ASOFS, spec=forecaster, scoring=settings(address),
             seed=0, shards=tmp_path / "there", console=Console(quiet=True),
         ).scores  # fmt: skip
 

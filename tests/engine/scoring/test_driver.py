@@ -23,7 +23,8 @@ from s3_stand_in import object_store
 from engine.bench.private.chaos_job import Diary, ObservedSpec, wait_for
 from engine.bench.private.memory import growth
 from engine.config.settings import ScoringSettings
-from engine.forecasters.rules import FactorSpec
+from engine.data.market import Market
+from engine.forecasters.rules import RuleSpec
 from engine.scoring.driver import PoolError, score_shards
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -40,7 +41,7 @@ class Faulty:
 
     fault: str
     diary: str
-    inner: FactorSpec = field(default_factory=lambda: FactorSpec("momentum"))
+    inner: RuleSpec = field(default_factory=lambda: RuleSpec("momentum"))
 
     def identity(self) -> dict[str, Any]:
         return self.inner.identity()
@@ -89,7 +90,7 @@ class Trouble:
     )
 
     def identity(self) -> dict[str, Any]:
-        return FactorSpec("momentum").identity()
+        return RuleSpec("momentum").identity()
 
     def nested_steps(self, lookback: int) -> int | None:
         return None
@@ -106,7 +107,7 @@ class Trouble:
             raise ValueError("poison bar")
         if "hang" in faults:
             time.sleep(60)
-        frame = FactorSpec("momentum").build(1).score(panel, asof)
+        frame = RuleSpec("momentum").build(1).score(panel, asof)
         if "nan" not in faults:
             return frame
         ticker, day = faults["nan"]
@@ -142,8 +143,7 @@ def score_into(bars, calendar):
             }
         )
         return score_market(
-            bars,
-            calendar,
+            Market.from_bars(bars, calendar),
             asofs,
             spec=spec,
             scoring=scoring,
@@ -162,7 +162,7 @@ def score(score_into, tmp_path) -> Callable[..., Scored]:
 
 @pytest.fixture(scope="module")
 def clean(score_into, tmp_path_factory) -> pl.DataFrame:
-    return score_into(tmp_path_factory.mktemp("clean"), FactorSpec("momentum")).scores
+    return score_into(tmp_path_factory.mktemp("clean"), RuleSpec("momentum")).scores
 
 
 def test_every_window_is_scored(clean):
@@ -172,13 +172,13 @@ def test_every_window_is_scored(clean):
 
 def test_the_number_of_actors_changes_nothing(score, clean, tmp_path):
     for actors in (1, 2):
-        again = score(FactorSpec("momentum"), tmp_path / f"on{actors}", actors=actors)
+        again = score(RuleSpec("momentum"), tmp_path / f"on{actors}", actors=actors)
         assert again.scores.equals(clean)
 
 
 def test_a_second_run_scores_nothing(score):
-    first = score(FactorSpec("momentum"))
-    again = score(FactorSpec("momentum"))
+    first = score(RuleSpec("momentum"))
+    again = score(RuleSpec("momentum"))
     assert first.counts["windows_computed"] == 12
     assert (again.counts["windows_computed"], again.counts["windows_reused"]) == (0, 12)
     assert (again.counts["shards_computed"], again.counts["shards_reused"]) == (0, 3)
@@ -187,7 +187,7 @@ def test_a_second_run_scores_nothing(score):
 
 def test_only_the_difference_is_computed(score, bars, tmp_path, clean):
     def computed(**asked) -> int:
-        scored = score(FactorSpec("momentum"), tmp_path / "growing", **asked)
+        scored = score(RuleSpec("momentum"), tmp_path / "growing", **asked)
         counts, wanted = scored.counts, clean
         if "horizons" in asked:
             wanted = clean.filter(pl.col("horizon").is_in(asked["horizons"]))
@@ -210,7 +210,7 @@ def test_only_the_difference_is_computed(score, bars, tmp_path, clean):
 
 def test_a_shorter_forecast_is_read_from_a_longer_one(score, clean, bars, tmp_path):
     """From the run's own folder and from the cache; what is missing is made as short as asked."""
-    spec, cache = FactorSpec("momentum"), str(tmp_path / "cache")
+    spec, cache = RuleSpec("momentum"), str(tmp_path / "cache")
     alone = score(spec, tmp_path / "alone", horizons=[5])
     assert alone.scores.equals(clean.filter(horizon=5))
     score(spec, tmp_path / "long", asofs=ASOFS[:2], cache=cache)
@@ -229,7 +229,7 @@ def test_a_shorter_forecast_is_read_from_a_longer_one(score, clean, bars, tmp_pa
 
 
 def test_a_deleted_or_damaged_shard_is_computed_again(score, tmp_path, clean):
-    spec, shards = FactorSpec("momentum"), tmp_path / "shards"
+    spec, shards = RuleSpec("momentum"), tmp_path / "shards"
     score(spec)
     files = sorted(shards.glob("*.parquet"))
     files[0].unlink()
@@ -307,7 +307,7 @@ def test_killed_actors_cost_a_shard_each_and_change_nothing(score, clean, tmp_pa
     killer = threading.Thread(target=kill)
     killer.start()
     try:
-        spec = ObservedSpec(FactorSpec("momentum"), str(tmp_path / "diary"), 0.3)
+        spec = ObservedSpec(RuleSpec("momentum"), str(tmp_path / "diary"), 0.3)
         scored = score(spec, sampling={"paths": 16})  # a window a shard
     finally:
         done.set()
@@ -327,7 +327,7 @@ def test_tiny_shards_share_files_and_are_all_there(bars, calendar, tmp_path):
     store = ShardStore(tmp_path / "shards", "a" * 64)
     outcome = score_shards(
         shards,
-        spec=FactorSpec("momentum"),
+        spec=RuleSpec("momentum"),
         prices=prices,
         lookback=30,
         store=store,
@@ -351,7 +351,7 @@ def test_memory_stays_flat_over_many_shards(tmp_path):
 
 
 def test_another_run_reuses_the_cached_windows(score, clean, tmp_path):
-    spec, cache = FactorSpec("momentum"), str(tmp_path / "cache")
+    spec, cache = RuleSpec("momentum"), str(tmp_path / "cache")
     first = score(spec, tmp_path / "one", asofs=ASOFS[:3], cache=cache)
     again = score(spec, tmp_path / "two", cache=cache)
     assert first.counts["windows_computed"] == 9
@@ -366,8 +366,8 @@ def test_another_run_reuses_the_cached_windows(score, clean, tmp_path):
 def test_shards_may_lie_in_an_object_store(score, clean):
     with object_store() as server:
         uri = server.uri("bucket/shards")
-        first = score(FactorSpec("momentum"), shards=uri, asofs=ASOFS[:3])
-        again = score(FactorSpec("momentum"), shards=uri)
+        first = score(RuleSpec("momentum"), shards=uri, asofs=ASOFS[:3])
+        again = score(RuleSpec("momentum"), shards=uri)
     assert first.counts["windows_computed"] == 9
     assert (again.counts["windows_reused"], again.counts["windows_computed"]) == (9, 3)
     assert again.scores.equals(clean)
@@ -399,9 +399,9 @@ class Hungry:
         return self
 
     def score(self, panel, asof) -> pl.DataFrame:
-        return FactorSpec("momentum").build(1).score(panel, asof)
+        return RuleSpec("momentum").build(1).score(panel, asof)
 
 
 def test_room_that_is_not_there_is_an_error_within_the_deadline(score, tmp_path):
     with pytest.raises(PoolError, match="no node of the cluster had room for one with 64 CPUs"):
-        score(FactorSpec("momentum"), cpus_per_actor=64, start_timeout_s=1)
+        score(RuleSpec("momentum"), cpus_per_actor=64, start_timeout_s=1)

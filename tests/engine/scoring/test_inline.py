@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 import pytest
 
-from engine.forecasters.rules import FactorSpec
+from engine.forecasters.rules import RuleSpec
 from engine.scoring.inline import score_shards_here
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.pool import PoolError
@@ -29,7 +29,7 @@ def test_every_shard_is_committed_and_counted(planned, tmp_path):
     shards = cut_shards(plan, plan.planned, 5)
     told = []
     outcome = score_shards_here(
-        shards, spec=FactorSpec("momentum"), prices=prices, lookback=30, store=store, threads=1,
+        shards, spec=RuleSpec("momentum"), prices=prices, lookback=30, store=store, threads=1,
         progress=told.append,
     )  # fmt: skip
     assert (outcome.windows, outcome.shards, outcome.failed) == (

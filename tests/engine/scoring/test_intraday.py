@@ -11,7 +11,8 @@ from rich.console import Console
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import ScoringSettings
-from engine.forecasters.rules import FactorSpec
+from engine.data.market import Market
+from engine.forecasters.rules import RuleSpec
 from engine.scoring.bar_grid import BarGrid, bar_interval, generated_steps
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
@@ -142,10 +143,9 @@ def test_horizons_are_sessions_whatever_the_bars(tmp_path, name, bars_a_session)
     bars = five_minute_bars(calendar, *WEEK)
     asofs = [date(2024, 11, 27), date(2024, 12, 2)]
     scored = score_market(
-        bars,
-        calendar,
+        Market.from_bars(bars, calendar),
         asofs,
-        spec=FactorSpec("momentum"),
+        spec=RuleSpec("momentum"),
         scoring=ScoringSettings(lookback=60, horizons=[1, 2], batch_size=16, actors=1),
         seed=0,
         shards=tmp_path / "shards",
@@ -172,7 +172,7 @@ def test_a_session_longer_than_the_models_context_is_named_before_any_work(calen
     spec = KronosSpec.from_settings(ModelSettings(device="cpu", profile="exact"), scoring)
     with pytest.raises(UsageError, match="3 sessions are 234 bars, more than the model's context"):
         score_market(
-            five_minute_bars(calendar, *WEEK), calendar, [date(2024, 11, 27)],
+            Market.from_bars(five_minute_bars(calendar, *WEEK), calendar), [date(2024, 11, 27)],
             spec=spec, scoring=scoring, seed=0, shards=tmp_path, console=Console(quiet=True),
         )  # fmt: skip
 

@@ -8,6 +8,7 @@ import pytest
 from rich.console import Console
 
 from engine.config.settings import ModelSettings, SamplingSettings, ScoringSettings
+from engine.data.market import Market
 from engine.forecasters.named import forecaster_spec
 from engine.scoring.score import Scored, score_market
 
@@ -33,8 +34,7 @@ def test_shorter_horizons_come_from_longer_forecasts_to_the_last_bit(
             cache="off",
         )
         return score_market(
-            bars,
-            calendar,
+            Market.from_bars(bars, calendar),
             ASOFS,
             spec=forecaster_spec(model, scoring),
             scoring=scoring,

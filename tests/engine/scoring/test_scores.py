@@ -6,7 +6,7 @@ from datetime import date
 
 import pytest
 
-from engine.forecasters.rules import FactorSpec
+from engine.forecasters.rules import RuleSpec
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.scores import SCORES_SCHEMA, assemble_scores
@@ -19,7 +19,7 @@ def finished(bars, calendar):
     prices = PriceArray.from_bars(bars)
     plan = plan_windows(prices, calendar, ASOFS, lookback=70, steps=10, seed=0)
     (shard,) = cut_shards(plan, plan.planned, 100)
-    frame = FactorSpec("momentum").build(1).score(shard.panel(prices, 70), shard.asof(prices))
+    frame = RuleSpec("momentum").build(1).score(shard.panel(prices, 70), shard.asof(prices))
     keyed = plan.planned.select("asof", "ticker", "hash").join(frame, on=["asof", "ticker"])
     return plan, keyed
 

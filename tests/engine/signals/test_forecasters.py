@@ -19,13 +19,11 @@ import pytest
 from polars.testing import assert_frame_equal
 from rich.console import Console
 
-from engine.backtest.run import target_weights
 from engine.data.market import load_market
-from engine.decisions.strategies import load_strategy
+from engine.decisions.scores import score_decisions
+from engine.decisions.weights import decide_weights
 from engine.errors import UsageError
-from engine.features.panel import build_panel
-from engine.forecasters.named import forecaster_spec
-from engine.scoring.score import score_market
+from engine.run_folder import RunFolder
 from engine.signals.compute import compute_signals
 from engine.signals.forecasters import ForecasterError
 
@@ -154,22 +152,15 @@ def test_a_model_decides_in_its_process_as_in_a_backtest_and_leaves_its_memory(
     )
     market = load_market(asked.data)
     dates = [date(2020, 10, 30), date(2020, 11, 30)]
-    scored = score_market(
-        market.bars,
-        market.calendar,
+    scored = score_decisions(
+        market,
+        asked,
         dates,
-        spec=forecaster_spec(asked.model, asked.scoring),
-        scoring=asked.scoring,
-        seed=0,
-        shards=tmp_path / "elsewhere",
+        folder=RunFolder(tmp_path, "elsewhere"),
         console=Console(quiet=True),
-        inline_shards=1,
+        here="always",
     )
-    panel = build_panel(
-        scored.scores, market, feature_names=asked.features, horizons=[5], trained_until=None
-    )
-    strategy = load_strategy("long_short_quantile", {"quantile": 0.3, "buffer": 0.6})
-    expected = target_weights(strategy, panel, asked.features, dates)
+    expected = decide_weights(scored.scores, market, asked, schedule=dates).weights
     noised(traded, dates[-1]).write_parquet(tmp_path / "bars.parquet")
     before = resident()
     found = compute_signals(asked, dates[-1])

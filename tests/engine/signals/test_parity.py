@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from engine.backtest.run import target_weights
+from engine.decisions.weights import SCORE_COLUMNS
 from engine.signals.compute import compute_signals
 from strategies import build_strategy
 
@@ -64,7 +64,8 @@ def test_strategies_with_a_memory_are_replayed(
 ):
     panel = pl.read_parquet(backtest / "panel.parquet")
     strategy = build_strategy(name, **parameters)
-    weights = target_weights(strategy, panel, FEATURES, rebalances)
+    seen = panel.filter(pl.col("status") == "ok", pl.col("asof").is_in(rebalances))
+    weights = strategy.weights(seen.select(*SCORE_COLUMNS, *FEATURES))
     flags = {f"strategy__{key}": str(value) for key, value in parameters.items()}
     for asof in rebalances[5::15]:
         expected = weights.filter(pl.col("asof") == asof)
