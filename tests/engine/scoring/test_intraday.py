@@ -7,6 +7,7 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 import polars as pl
 import pytest
+from intraday_bars import five_minute_bars
 from rich.console import Console
 
 from engine.calendar import TradingCalendar
@@ -21,39 +22,6 @@ from engine.scoring.score import score_market
 FIVE = np.timedelta64(5, "m")
 # 29 November 2024 is a half day: 42 bars instead of 78.
 WEEK = (date(2024, 11, 25), date(2024, 12, 4))
-
-
-def five_minute_bars(calendar: TradingCalendar, first: date, last: date, tickers=("AAA", "BBB")):
-    """Every bar that the exchange's hours hold; `ts` in UTC, `date` the session."""
-    hours = calendar.schedule(first, last)
-    stamps = [
-        (day, opens + i * timedelta(minutes=5))
-        for day, opens, closes in zip(
-            calendar.sessions(first, last), hours["open"], hours["close"], strict=True
-        )
-        for i in range(int((closes - opens).total_seconds() // 300))
-    ]
-    frames = []
-    for number, ticker in enumerate(tickers):
-        rng = np.random.default_rng(number)
-        close = 50 * np.exp(np.cumsum(rng.normal(0, 0.001, len(stamps))))
-        frames.append(
-            pl.DataFrame(
-                {
-                    "ticker": [ticker] * len(stamps),
-                    "date": [day for day, _ in stamps],
-                    "ts": pl.Series([ts for _, ts in stamps], dtype=pl.Datetime("us", "UTC")),
-                    "open": close,
-                    "high": close * 1.001,
-                    "low": close * 0.999,
-                    "close": close,
-                    "volume": np.full(len(stamps), 100.0),
-                    "amount": close * 100,
-                    "adj_factor": np.ones(len(stamps)),
-                }
-            )
-        )
-    return pl.concat(frames)
 
 
 def test_grid_knows_half_days_and_daylight_saving(calendar):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -12,7 +13,8 @@ from places import DATA
 from rich.console import Console
 
 from engine.config.settings import DataSettings
-from engine.data.market import load_market
+from engine.data.market import Market, load_market
+from engine.data.sources.base import MEMBERS
 from engine.train import rank_ic
 from engine.train.prepare import prepare
 from engine.train.rank_ic import forecast_rank_ic
@@ -69,3 +71,36 @@ def test_rank_ic_sees_nothing_after_the_span(
     assert found[0] == found[1]
     # The label of the last month's end would need bars after the span.
     assert found[0]["model"]["5"]["n_dates"] == 4
+
+
+def test_rank_ic_judges_members_of_the_universe_only(
+    cluster, settings, prices, tmp_path, monkeypatch
+):
+    """Two of four names leave before the dates: they are as if they had no bars after that."""
+    monkeypatch.setattr(rank_ic, "BASELINES", ())
+    market = load_market(DataSettings(source="parquet", path=prices))
+    rows = [("T0", None), ("T1", None), ("T2", date(2018, 3, 1)), ("T3", date(2018, 3, 1))]
+    members = pl.DataFrame(
+        [(name, date(2017, 1, 3), to) for name, to in rows], schema=MEMBERS, orient="row"
+    )
+    chosen = settings(
+        tmp_path / "run",
+        **{
+            "validation.horizons": "5",
+            "validation.rebalance": "monthly",
+            "validation.min_cross_section": "2",
+        },
+    )
+
+    def judged(market):
+        found = forecast_rank_ic(
+            LEARNED, market, (date(2018, 4, 2), END), chosen, Console(quiet=True)
+        )
+        return found.by_forecaster["model"]["5"]
+
+    everyone = judged(market)
+    two = market.bars.filter(pl.col("ticker").is_in(["T0", "T1"]))
+    alone = judged(Market.from_bars(two, market.calendar))
+    # The labels of all are beside the mean of the members at the date, which are these two.
+    assert judged(replace(market, members=members)) == alone
+    assert alone != everyone
