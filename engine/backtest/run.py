@@ -40,8 +40,8 @@ from engine.backtest.results import manifest_content, metrics_content, report_fr
 from engine.baselines.baseline import LightGBMBaseline
 from engine.baselines.stage import baseline_rank_ic, run_baseline, with_baselines
 from engine.config import Settings
-from engine.data.membership import with_sectors
 from engine.data.market import load_market
+from engine.data.membership import with_sectors
 from engine.data.sources.tables import read_sectors
 from engine.decisions.scores import score_decisions
 from engine.decisions.strategies import GridPoint, grid_points

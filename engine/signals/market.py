@@ -9,8 +9,8 @@ import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.config.settings import DataSettings
-from engine.data.sessions import open_session
 from engine.data.market import Market, load_market
+from engine.data.sessions import open_session
 from engine.errors import UsageError
 from engine.signals.latest import add_latest, wants_latest
 
