@@ -6,6 +6,7 @@ import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -14,12 +15,25 @@ from pydantic import BaseModel
 from engine.config.settings import Settings, StrategySettings
 from engine.errors import UsageError
 
-__all__ = ["describe_settings", "from_text", "is_known", "nearest", "setting_types"]
+__all__ = [
+    "describe_settings",
+    "from_text",
+    "is_known",
+    "nearest",
+    "path_settings",
+    "setting_types",
+]
 
 
 def setting_types(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, Any]:
     """Dotted name of every setting → its annotated type, in the order of the tree."""
     return dict(_walk(model, prefix))
+
+
+def path_settings(model: type[BaseModel] = Settings) -> frozenset[str]:
+    """Dotted names of the settings that are paths."""
+    kinds = setting_types(model)
+    return frozenset(key for key, kind in kinds.items() if Path in _alternatives(kind))
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:

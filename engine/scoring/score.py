@@ -42,9 +42,9 @@ from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
 from engine.scoring.longer import as_planned, longer_generations, renamed
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
-from engine.scoring.progress import ScoringProgress
 from engine.scoring.scores import MEASURES, assemble_scores
 from engine.scoring.shard_store import KEY, ShardStore, Stored
+from engine.scoring.status import ScoringProgress
 
 __all__ = ["Scored", "score_market"]
 
@@ -255,7 +255,7 @@ class _Job:
                     lookback=scoring.lookback,
                     store=store,
                     threads=scoring.cpus_per_actor,
-                    progress=shown.update,
+                    progress=shown.hear,
                 )
         private = is_private(scoring.ray_address)
         actors = min(default_actors(scoring), len(shards)) if private else scoring.actors
@@ -290,7 +290,7 @@ class _Job:
                 timeout_s=scoring.timeout_s,
                 start_timeout_s=scoring.start_timeout_s,
                 max_retries=scoring.max_retries,
-                progress=progress.update,
+                progress=progress.hear,
             )
 
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.table import Table
 
 from engine.command import make_console, run_command
 from engine.config.keys import describe_settings
 from engine.config.load import find_config, load_tree, read_environment, read_flags
 from engine.errors import UsageError
 from engine.train.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from engine.train.run import Trained
 
 __all__ = ["main"]
 
@@ -50,9 +55,8 @@ def _run(argv: list[str]) -> int:
 
 def _train(settings: TrainSettings, console: Console, stages: Sequence[str]) -> int:
     from engine.train.run import train
-    from engine.train.summary import print_training
 
-    print_training(console, train(settings, console, stages=stages))
+    _print_training(console, train(settings, console, stages=stages))
     return 0
 
 
@@ -60,6 +64,38 @@ def _help(console: Console) -> None:
     console.print(USAGE, highlight=False, markup=False)
     for line in describe_settings(TrainSettings):
         console.print("  " + line, highlight=False, markup=False)
+
+
+def _print_training(console: Console, done: Trained) -> None:
+    """Losses against their baselines, RankIC, and where the checkpoint lies."""
+    metrics, ranks = done.manifest["metrics"], done.manifest["rank_ic"]
+    table = Table(title="On the validation span", title_justify="left")
+    for heading in ("", "this run", "to compare with"):
+        table.add_column(heading)
+    if tokenizer := metrics.get("tokenizer"):
+        table.add_row(
+            "reconstruction MSE", f"{tokenizer['mse']:.4f}", f"variance {tokenizer['variance']:.2f}"
+        )
+        used = f"{tokenizer['s1_used']:.0%} and {tokenizer['s2_used']:.0%}"
+        table.add_row("s1 and s2 codes in use", used, "")
+    if model := metrics.get("model"):
+        for part in ("s1", "s2"):
+            tables = f"unigram {model[part + '_unigram']:.3f}, bigram {model[part + '_bigram']:.3f}"
+            table.add_row(f"{part} loss, nats", f"{model[part]:.3f}", tables)
+    if isinstance(ranks, dict):
+        for horizon, row in ranks["by_forecaster"]["model"].items():
+            other = ranks["by_forecaster"]["momentum"][horizon]["rank_ic_mean"]
+            table.add_row(
+                f"RankIC, {horizon} sessions",
+                _signed(row["rank_ic_mean"]),
+                f"momentum {_signed(other)}",
+            )
+    console.print(table)
+    console.print(f"checkpoint: {done.folder.path}", highlight=False)
+
+
+def _signed(value: float | None) -> str:
+    return "–" if value is None else f"{value:+.3f}"
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """What every Ray Train worker runs.
 
-1. `build_stage` makes the network, its loss, optimiser and sampler, and wraps it for DDP.
+1. `_build_stage` makes the network, its loss, optimiser and sampler, and wraps it for DDP.
 2. The newest whole checkpoint of the run folder, if any, is restored on every worker.
 3. Steps follow; rank 0 looks at the validation windows, logs, and writes checkpoints. What it
    decides (go on, end early, give up because the disk is full) it tells the others, so that no
@@ -21,17 +21,20 @@ from typing import TYPE_CHECKING, Any
 
 from engine.errors import UsageError
 from engine.files import copy_file
-from engine.train.build import Validate, build_stage
-from engine.train.plan import WorkerConfig
+from engine.train.journal import MetricsLog
+from engine.train.plan import StagePlan, WorkerConfig
+from engine.train.prepare import cut_windows
 
 if TYPE_CHECKING:
-    from engine.train.metrics import MetricsLog
-    from kronos.training import Stage, TrainingBars
+    import torch
+
+    from kronos.training import Batch, Stage, TrainingBars
 
 __all__ = ["train_worker"]
 
 LOG_EVERY = 10
 Tell = Callable[[dict[str, Any]], None]
+Validate = Callable[[Any], dict[str, float]]
 
 
 def train_worker(config: dict[str, Any]) -> dict[str, Any]:
@@ -41,13 +44,13 @@ def train_worker(config: dict[str, Any]) -> dict[str, Any]:
     from ray import train
 
     worker: WorkerConfig = config["worker"]
-    torch.set_num_threads(worker.cpus)
+    torch.set_num_threads(worker.settings.workers.cpus)
     context = train.get_context()
     rank, world = context.get_world_rank(), context.get_world_size()
     bars: TrainingBars = ray.get(worker.bars)
     tell: Tell = worker.queue.put if rank == 0 else lambda message: None
     try:
-        stage, validation = build_stage(worker, bars, rank, world)
+        stage, validation = _build_stage(worker, bars, rank, world)
         state, since = worker.store().latest(), {}
         if state is not None:
             stage.restore(state)
@@ -78,10 +81,8 @@ class _Loop:
         self.started, self.resumed = time.monotonic(), stage.steps
 
     def run(self) -> dict[str, Any]:
-        from engine.train.metrics import MetricsLog
-
         stage = self.stage
-        error = self._agree(self._guarded(self._open, MetricsLog))
+        error = self._agree(self._guarded(self._open))
         if not stage.steps and not error:
             error = self._agree(self._guarded(self._look))
         while not error and not stage.finished:
@@ -95,13 +96,13 @@ class _Loop:
             return {"error": error}
         return {"metrics": stage.best.metrics, "steps": stage.steps}
 
-    def _open(self, log: Callable[[Path, str, int], MetricsLog]) -> None:
-        self.log = log(self.worker.folder, self.stage.name, self.stage.steps)
+    def _open(self) -> None:
+        self.log = MetricsLog(self.worker.folder, self.stage.name, self.stage.steps)
 
     def _due(self) -> bool:
         """Whether rank 0 may have had something to decide: every worker asks the same."""
         step, recipe = self.stage.steps, self.stage.recipe
-        every = (LOG_EVERY, recipe.evaluate_every, self.worker.checkpoint_every)
+        every = (LOG_EVERY, recipe.evaluate_every, self.worker.settings.checkpoint.every)
         return step >= recipe.steps or any(step % n == 0 for n in every)
 
     def _after_step(self, figures: dict[str, float]) -> None:
@@ -119,7 +120,7 @@ class _Loop:
             self._tell_training()
         if step % stage.recipe.evaluate_every == 0 or last:
             self._look()
-        if step % self.worker.checkpoint_every == 0 or last:
+        if step % self.worker.settings.checkpoint.every == 0 or last:
             self.store.save(step, stage.state() | {"since": self.since})
 
     def _tell_training(self) -> None:
@@ -184,3 +185,84 @@ def _one_line(error: Exception, folder: Path) -> str:
             "again: it goes on from the last checkpoint"
         )
     return text
+
+
+def _build_stage(
+    worker: WorkerConfig, bars: TrainingBars, rank: int, world: int
+) -> tuple[Stage, Validate]:
+    """The stage on this worker's device, and what looks at its network on validation windows."""
+    import torch
+    from ray.train.torch import get_device, prepare_model
+
+    from kronos.training import Recipe, Stage, WindowRules, WindowSampler, validation_batches
+
+    plan, settings, device = worker.stage, worker.settings, get_device()
+    rules, recipe = WindowRules(**settings.windows.arguments()), Recipe(**plan.recipe)
+    held = cut_windows(bars, rules, worker.split, "validation")
+    batches = validation_batches(held, rules, settings.validation.windows)
+    torch.manual_seed(settings.run.seed)
+    objective = _objective(plan, device, world)
+    sampler = WindowSampler(
+        cut_windows(bars, rules, worker.split, "training"),
+        batch=recipe.batch,
+        epoch_windows=recipe.epoch_windows,
+        context=rules.context,
+        seed=settings.run.seed,
+        stream=1 if plan.name == "tokenizer" else 2,
+        rank=rank,
+        world=world,
+    )
+    stage = Stage(
+        plan.name,
+        objective,
+        recipe,
+        sampler,
+        seed=settings.run.seed,
+        wrapped=prepare_model(objective) if world > 1 else None,
+        autocast=_autocast(settings.workers.precision, device),
+    )
+    return stage, _evaluation(plan, objective, batches)
+
+
+def _objective(plan: StagePlan, device: torch.device, world: int) -> Any:
+    from kronos import Kronos, KronosTokenizer
+    from kronos.training import ModelObjective, TokenizerObjective, share_codebook
+
+    kind: Any = KronosTokenizer if plan.name == "tokenizer" else Kronos
+    network = kind(**plan.shape) if plan.base is None else kind.from_folder(plan.base)
+    network.to(device)
+    if plan.name == "tokenizer":
+        if world > 1:
+            share_codebook(network, _mean_over_workers)
+        return TokenizerObjective(network)
+    assert plan.frozen is not None
+    frozen = KronosTokenizer.from_folder(plan.frozen).to(device)
+    return ModelObjective(network, frozen, **plan.objective)
+
+
+def _evaluation(plan: StagePlan, objective: Any, batches: list[Batch]) -> Validate:
+    from kronos.training import evaluate_model, evaluate_tokenizer
+
+    if plan.name == "tokenizer":
+        return lambda network: evaluate_tokenizer(network, batches)
+    tokenizer = objective.encode.tokenizer
+    return lambda network: evaluate_model(network, tokenizer, batches, rotate=objective.rotate)
+
+
+def _autocast(precision: str, device: torch.device) -> str | None:
+    """bfloat16 where asked for; with auto, on GPUs with units for it (Ampere and later). On CPUs it
+    was measured at half the speed of float32."""
+    import torch
+
+    if precision == "auto":
+        good = device.type == "cuda" and torch.cuda.get_device_capability(device)[0] >= 8
+        return "bfloat16" if good else None
+    return "bfloat16" if precision == "bfloat16" else None
+
+
+def _mean_over_workers(value: torch.Tensor) -> torch.Tensor:
+    import torch.distributed as dist
+
+    total = value.clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()

@@ -1,19 +1,200 @@
-"""What a run says of itself: the facts behind its cards, and its manifest."""
+"""What a run says of itself, without a path of its machine: facts, model cards, manifest."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
+import os
+import shlex
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import date
+from pathlib import Path
 from typing import Any
 
-from engine.train.cards import TrainingFacts
-from engine.train.prepare import Prepared
+from engine.config.keys import path_settings
+from engine.config.load import CONFIGS
+from engine.files import write_text
+from engine.train.networks import Base, Networks
+from engine.train.prepare import Prepared, Split
 from engine.train.rank_ic import RankIC
 from engine.train.settings import TrainSettings
 
-__all__ = ["manifest_content", "training_facts"]
+__all__ = ["TrainingFacts", "manifest_content", "shown_command", "training_facts", "write_cards"]
+
+
+@dataclass(frozen=True)
+class TrainingFacts:
+    """What a run did, for its cards and its manifest.
+
+    Attributes
+    ----------
+    data
+        One sentence on the bars.
+    data_sha256
+        Over what training saw.
+    split
+        The spans.
+    trained_until
+        The later of the run's and its bases'; None where a base does not say.
+    metrics
+        Best validation metrics of each trained stage; `step`, `steps` among them.
+    test
+        The same figures on the test span, when there is one.
+    rank_ic
+        Of the forecasts on the validation dates, or why there is none.
+    minutes
+        Of wall time, by stage, of the process that finished it.
+    environment
+        Code version, packages, machine.
+    command
+        To run it again.
+    """
+
+    data: str
+    data_sha256: str
+    split: Split
+    trained_until: date | None
+    metrics: dict[str, dict[str, float]]
+    test: dict[str, dict[str, float]]
+    rank_ic: RankIC | str
+    minutes: dict[str, float]
+    environment: dict[str, Any]
+    command: str
+
+
+def write_cards(
+    folder: Path, settings: TrainSettings, networks: Networks, facts: TrainingFacts
+) -> None:
+    """`README.md` of `folder/tokenizer` and `folder/model`, of those that were trained."""
+    from kronos.training.card import model_card
+    from kronos.weights.folder import CARD_FILE, checkpoint_sha256
+
+    hashes = {
+        part: checkpoint_sha256(folder / part)
+        for part in ("tokenizer", "model")
+        if (folder / part / "config.json").is_file()
+    }
+    version = facts.environment["code_version"]
+    for part in facts.metrics:
+        front = {
+            "license": settings.card.license,
+            "library_name": "kronos",
+            "trained_until": facts.trained_until,
+            "max_context": settings.model.max_context or settings.windows.length,
+            "sha256": hashes[part],
+        }
+        base: Base | None = getattr(networks, f"{part}_base")
+        sections = {
+            "": settings.card.notes,
+            "Data": _data(facts),
+            "Training": _training(part, settings, base, facts),
+            "On the validation span": _metrics(part, facts.metrics[part]),
+            "On the test span": _metrics(part, facts.test[part]) if part in facts.test else "",
+            "Forecasts": _forecasts(facts.rank_ic) if part == "model" else "",
+            "Files": _files(folder, part, hashes),
+            "Command": f"```\n{facts.command}\n```\n\nCode version {version}.",
+        }
+        title = f"{settings.card.name}, {part}"
+        write_text(folder / part / CARD_FILE, model_card(front, title, sections))
+
+
+def _data(facts: TrainingFacts) -> str:
+    split = facts.split
+    test = (
+        f" The bars of {split.test} are the test: no weight and no choice has seen them."
+        if split.test
+        else ""
+    )
+    return (
+        f"{facts.data} (content SHA-256 `{facts.data_sha256}`). Weights are fitted on bars of "
+        f"{split.training}. Validation predicts bars of {split.validation} and only chooses among "
+        f"weights and sizes, which is why `trained_until` counts them; at least {split.gap} bar "
+        f"times, a window, lie between the two, and no bar is in both.{test}"
+    )
+
+
+def _training(part: str, settings: TrainSettings, base: Base | None, facts: TrainingFacts) -> str:
+    stage = settings.tokenizer_stage if part == "tokenizer" else settings.model_stage
+    metrics, rules = facts.metrics[part], settings.windows
+    recipe = stage.model_dump(exclude={"conditioning", "dependency_rope", "context_weight"})
+    start = (
+        "Random initial weights"
+        if base is None
+        else f"Fine-tuned from {_called(base)} (SHA-256 `{base.sha256}`, trained until "
+        f"{base.trained_until or 'an unknown date'})"
+    )
+    text = (
+        f"{start}. Windows of {rules.length} bars, normalised with the mean and standard deviation "
+        f"of their first {rules.shortest_context} to {rules.longest_context} bars only and clipped "
+        f"to ±{rules.clip:g}. {metrics['steps']:.0f} steps of {stage.batch} windows, the weights "
+        f"of step {metrics['step']:.0f} kept (lowest validation loss); AdamW, one cycle: "
+        f"`{recipe}`. Seed {settings.run.seed}; {settings.workers.count} worker(s) of "
+        f"{settings.workers.cpus} core(s), {facts.minutes[part]:.1f} minutes."
+    )
+    if part == "tokenizer":
+        return text
+    second = settings.model_stage
+    sibling = "the true s1" if second.conditioning == "teacher" else "an s1 sampled from the model"
+    rotation = (
+        "with rotation, as published models were"
+        if second.dependency_rope == "trained"
+        else "without rotation, as it decodes"
+    )
+    weight = f" Losses on bars inside the context weigh {second.context_weight:g}."
+    return (
+        f"{text} In training s2 is conditioned on {sibling}; the dependency layer is trained "
+        f"{rotation}.{weight if second.context_weight < 1 else ''}"
+    )
+
+
+def _called(base: Base) -> str:
+    """Of a folder its own name only, not where it lies."""
+    return Path(base.name).name if Path(base.name).exists() else base.name
+
+
+def _metrics(part: str, metrics: dict[str, float]) -> str:
+    from kronos.training.card import model_table, tokenizer_table
+
+    return (tokenizer_table if part == "tokenizer" else model_table)(metrics)
+
+
+def _forecasts(found: RankIC | str) -> str:
+    if isinstance(found, str):
+        return found
+    lines = [
+        f"RankIC on the validation dates ({found.asofs} decision dates, {found.tickers} tickers, "
+        f"{found.lookback} bars of context), judged by the code that judges backtests; mean and "
+        "95 % interval. Persistence gives every ticker the same score and so has no RankIC.\n",
+        "| horizon | dates | this model | momentum | persistence |",
+        "|---|---|---|---|---|",
+    ]
+    for horizon, row in found.by_forecaster["model"].items():
+        others = (found.by_forecaster[name][horizon] for name in ("momentum", "persistence"))
+        cells = " | ".join(_interval(each) for each in (row, *others))
+        lines.append(f"| {horizon} | {row['n_dates']} | {cells} |")
+    return "\n".join(lines)
+
+
+def _interval(row: dict[str, Any]) -> str:
+    if row["rank_ic_mean"] is None:
+        return "–"
+    low, high = row["ci95"] or (None, None)
+    return f"{row['rank_ic_mean']:+.3f}" + ("" if low is None else f" ({low:+.3f} to {high:+.3f})")
+
+
+def _files(folder: Path, part: str, hashes: dict[str, str]) -> str:
+    from safetensors import safe_open
+
+    weights = folder / part / "model.safetensors"
+    with safe_open(weights, "np") as tensors:
+        count = sum(math.prod(tensors.get_slice(name).get_shape()) for name in tensors.keys())  # noqa: SIM118
+    listed = ", ".join(f"{name} `{digest}`" for name, digest in hashes.items())
+    return (
+        f"{count:,} numbers, {weights.stat().st_size:,} bytes. SHA-256 over `config.json` and "
+        f"`model.safetensors`: {listed}."
+    )
 
 
 def training_facts(
@@ -25,7 +206,7 @@ def training_facts(
     minutes: dict[str, float],
     environment: dict[str, Any],
 ) -> TrainingFacts:
-    """What `train` found, gathered: best metrics of training, of `assess`, RankIC, minutes."""
+    """What `train` found, gathered: best metrics of each stage, measures, RankIC, minutes."""
     bars = prepared.bars
     said = settings.card.description or (
         f"Bars of {len(bars.tickers)} tickers, source {settings.data.source}"
@@ -40,7 +221,7 @@ def training_facts(
         rank_ic=ranks,
         minutes=minutes,
         environment=environment,
-        command=_command(sys.argv[1:]),
+        command=shown_command(sys.argv[1:]),
     )
 
 
@@ -53,14 +234,28 @@ def _trained_until(prepared: Prepared) -> date | None:
     return max([prepared.split.until, *(day for day in dates if day)])
 
 
-def _command(arguments: Sequence[str]) -> str:
+def shown_command(arguments: Sequence[str]) -> str:
     """The command line without the paths of this machine."""
-    hidden = {"--data.path": "FILE", "--data.store": "FILE", "--run.dir": "DIR"}
-    shown: list[str] = []
-    for flag, before in zip(arguments, ["", *arguments], strict=False):
-        word = hidden.get(before, flag)
-        shown.append(f"'{word}'" if " " in word else word)
-    return " ".join(("python -m engine.train", *shown))
+    words, flag = ["python -m engine.train"], ""
+    for argument in arguments:
+        if not argument.startswith("--"):
+            words.append(_shown(flag, argument))
+            flag = ""
+            continue
+        flag, equals, value = argument.partition("=")
+        words.append(f"{flag}={_shown(flag, value)}" if equals else flag)
+    return " ".join(words)
+
+
+def _shown(flag: str, value: str) -> str:
+    """FILE or DIR for a setting that is a path, and for whatever else names a place on the disk."""
+    path = Path(value)
+    if flag == "--config" and (CONFIGS / path.name).is_file():
+        return path.name
+    placed = path.is_absolute() or value.startswith("~") or (os.sep in value and path.exists())
+    if flag.removeprefix("--") in path_settings(TrainSettings) or placed:
+        return "DIR" if flag == "--run.dir" or path.is_dir() else "FILE"
+    return shlex.quote(value)
 
 
 def manifest_content(

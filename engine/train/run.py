@@ -2,13 +2,12 @@
 
 1. `prepare` reads bars, splits them and finds bases: everything that can be wrong is found here.
 2. Each stage runs on Ray Train (`workers.run_stage`), taking up its last checkpoint.
-3. `assess` measures the best weights: token tables, test span, RankIC of forecasts.
+3. `_measured` looks at the best weights: token tables, test span; `forecast_rank_ic` at forecasts.
 4. Cards, manifest and loss curves are written.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import time
 from collections.abc import Sequence
@@ -22,17 +21,13 @@ from engine.errors import UsageError
 from engine.files import copy_file
 from engine.run_folder import RunFolder, environment_facts
 from engine.scoring.cluster import ray_cluster
-from engine.train.assess import assess
-from engine.train.cards import write_cards
-from engine.train.display import StageDisplay
-from engine.train.figures import draw_curves
-from engine.train.metrics import read_metrics
+from engine.train.journal import draw_curves, read_metrics
 from engine.train.networks import Networks
-from engine.train.plan import StagePlan, WorkerConfig
-from engine.train.prepare import Prepared, prepare
+from engine.train.plan import WorkerConfig, plan_stage
+from engine.train.prepare import Prepared, cut_windows, prepare
 from engine.train.rank_ic import RankIC, forecast_rank_ic
-from engine.train.record import manifest_content, training_facts
-from engine.train.settings import StageSettings, TrainSettings
+from engine.train.record import manifest_content, training_facts, write_cards
+from engine.train.settings import TrainSettings
 from engine.train.workers import run_stage
 
 if TYPE_CHECKING:
@@ -42,6 +37,8 @@ __all__ = ["STAGES", "Trained", "train"]
 
 log = logging.getLogger(__name__)
 STAGES = ("tokenizer", "model")
+Figures = dict[str, dict[str, float]]
+"""By stage and name."""
 
 
 @dataclass(frozen=True)
@@ -61,36 +58,49 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
     prepared = prepare(settings)
     folder = RunFolder(settings.run.dir, settings.run.name)
     workers, environment = settings.workers, environment_facts()
-    minutes: dict[str, float] = {}
-    done: dict[str, dict[str, float]] = {}
     with folder.open():
         _tokenizer_for(stages, settings, prepared.networks, folder.path)
         folder.write_yaml("config.yaml", settings.model_dump(mode="json"))
         with ray_cluster(
             workers.ray_address,
             cpus=workers.count * workers.cpus,
-            object_bytes=sum(a.nbytes for a in _arrays(prepared.bars)),
+            object_bytes=_nbytes(prepared.bars),
         ):
-            shared = _share(prepared, settings, folder.path)
-            for name in stages:
-                began = time.perf_counter()
-                plan = _plan(name, settings, prepared, folder.path)
-                worker = dataclasses.replace(shared, stage=plan)
-                worker.store().check()
-                stage: StageSettings = getattr(settings, f"{name}_stage")
-                with StageDisplay(console, name, stage.steps, stage.batch) as display:
-                    result = run_stage(worker, workers, display.hear)
-                done[name] = result["metrics"] | {"steps": float(result["steps"])}
-                minutes[name] = (time.perf_counter() - began) / 60
-                log.info("%s: best at step %d", name, int(done[name]["step"]))
+            done, minutes = _train_stages(stages, settings, prepared, folder.path, console)
             draw_curves(read_metrics(folder.path / "metrics.csv"), folder.path / "figures")
             ranks = _rank_ic(settings, prepared, folder.path, stages, console)
-        measured = assess(folder.path, settings, prepared.bars, prepared.split, stages)
+        measured = _measured(folder.path, settings, prepared, stages)
         facts = training_facts(settings, prepared, done, measured, ranks, minutes, environment)
         write_cards(folder.path, settings, prepared.networks, facts)
         manifest = manifest_content(settings, facts, prepared.market.drops)
         folder.write_json("manifest.json", manifest)
     return Trained(folder, manifest)
+
+
+def _train_stages(
+    stages: Sequence[str],
+    settings: TrainSettings,
+    prepared: Prepared,
+    folder: Path,
+    console: Console,
+) -> tuple[Figures, dict[str, float]]:
+    """Best metrics and minutes of each stage; the bars go once into the object store."""
+    import ray
+    from ray.util.queue import Queue
+
+    bars, queue = ray.put(prepared.bars), Queue(actor_options={"num_cpus": 0})
+    done: Figures = {}
+    minutes: dict[str, float] = {}
+    for name in stages:
+        began = time.perf_counter()
+        plan = plan_stage(name, settings, prepared, folder)
+        worker = WorkerConfig(folder.resolve(), plan, settings, prepared.split, bars, queue)
+        worker.store().check()
+        result = run_stage(worker, console)
+        done[name] = result["metrics"] | {"steps": float(result["steps"])}
+        minutes[name] = (time.perf_counter() - began) / 60
+        log.info("%s: best at step %d", name, int(done[name]["step"]))
+    return done, minutes
 
 
 def _tokenizer_for(
@@ -113,74 +123,10 @@ def _tokenizer_for(
         )
 
 
-def _arrays(bars: TrainingBars) -> tuple[Any, ...]:
-    return (bars.ticker, bars.times, bars.values, bars.factor, bars.stamps)
-
-
-def _share(prepared: Prepared, settings: TrainSettings, folder: Path) -> WorkerConfig:
-    """What all stages' workers have in common; the bars go once into the object store."""
-    import ray
-    from ray.util.queue import Queue
-
-    split, check = prepared.split, settings.checkpoint
-    return WorkerConfig(
-        folder=folder.resolve(),
-        bars=ray.put(prepared.bars),
-        training=(split.training.first, split.training.last),
-        validation=(split.validation.first, split.validation.last),
-        windows=settings.windows.arguments(),
-        validation_windows=settings.validation.windows,
-        stage=StagePlan("", {}, None, None, {}, {}, {}),
-        seed=settings.run.seed,
-        precision=settings.workers.precision,
-        cpus=settings.workers.cpus,
-        checkpoint_every=check.every,
-        checkpoint_keep=check.keep,
-        queue=Queue(actor_options={"num_cpus": 0}),
-    )
-
-
-def _plan(name: str, settings: TrainSettings, prepared: Prepared, folder: Path) -> StagePlan:
-    from kronos.weights.folder import checkpoint_sha256
-
-    stage: StageSettings = getattr(settings, f"{name}_stage")
-    recipe = stage.model_dump(
-        exclude={"beta1", "beta2", "conditioning", "dependency_rope", "context_weight"}
-    )
-    recipe["betas"] = (stage.beta1, stage.beta2)
-    base = getattr(prepared.networks, f"{name}_base")
-    shape = getattr(prepared.networks, name)
-    objective: dict[str, Any] = {}
-    frozen = None
-    if name == "model":
-        second = settings.model_stage
-        frozen = (folder / "tokenizer").resolve()
-        objective = {
-            "conditioning": second.conditioning,
-            "context_weight": second.context_weight,
-            "rotate": second.dependency_rope == "trained",
-        }
-    split = prepared.split
-    identity = {
-        **{f"{name}.{key}": value for key, value in shape.items()},
-        **{f"{name}_stage.{key}": _plain(value) for key, value in (recipe | objective).items()},
-        **{f"windows.{key}": _plain(value) for key, value in settings.windows.arguments().items()},
-        f"{name}.base": base.sha256 if base else None,
-        "tokenizer": checkpoint_sha256(frozen) if frozen else None,
-        "split.training": str(split.training),
-        "split.validation": str(split.validation),
-        "validation.windows": settings.validation.windows,
-        "run.seed": settings.run.seed,
-        "workers.precision": settings.workers.precision,
-        "data": prepared.bars.sha256(),
-    }
-    return StagePlan(
-        name, shape, base.folder if base else None, frozen, recipe, objective, identity
-    )
-
-
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+def _nbytes(bars: TrainingBars) -> int:
+    """With the stamps, which are computed here once and not by every worker."""
+    arrays = (bars.ticker, bars.times, bars.values, bars.factor, bars.stamps)
+    return sum(array.nbytes for array in arrays)
 
 
 def _rank_ic(
@@ -201,4 +147,36 @@ def _rank_ic(
     try:
         return forecast_rank_ic(folder, prepared.market, (first, last), settings, console)
     except UsageError as error:
-        return f"Their RankIC could not be measured: {error}."
+        said = str(error).replace(str(folder), folder.name)
+        return f"Their RankIC could not be measured: {said}."
+
+
+def _measured(
+    folder: Path, settings: TrainSettings, prepared: Prepared, stages: Sequence[str]
+) -> dict[str, Figures]:
+    """{"validation" | "test": {"tokenizer" | "model": figures}} of the checkpoint in `folder`."""
+    from kronos import Kronos, KronosTokenizer
+    from kronos.training import (
+        WindowRules,
+        evaluate_model,
+        evaluate_tokenizer,
+        training_tables,
+        validation_batches,
+    )
+
+    bars, split, rules = prepared.bars, prepared.split, WindowRules(**settings.windows.arguments())
+    tokenizer = KronosTokenizer.from_folder(folder / "tokenizer")
+    rotate = settings.model_stage.dependency_rope == "trained"
+    found: dict[str, Figures] = {"validation": {}, "test": {}}
+    for part in ("validation", "test") if split.test else ("validation",):
+        windows = cut_windows(bars, rules, split, part)
+        batches = validation_batches(windows, rules, settings.validation.windows)
+        if "tokenizer" in stages:
+            found[part]["tokenizer"] = evaluate_tokenizer(tokenizer, batches)
+        if "model" in stages:
+            model = Kronos.from_folder(folder / "model")
+            tables = training_tables(tokenizer, cut_windows(bars, rules, split, "training"), rules)
+            found[part]["model"] = evaluate_model(
+                model, tokenizer, batches, tables=tables, rotate=rotate
+            )
+    return found

@@ -1,4 +1,4 @@
-"""Starting Ray Train's workers for one stage, and listening to them."""
+"""Starting Ray Train's workers for one stage, listening to them, and showing how far they are."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from rich.console import Console
+
 from engine.errors import UsageError
+from engine.progress import WorkProgress
 from engine.train.loop import train_worker
-from engine.train.plan import WorkerConfig
-from engine.train.settings import WorkerSettings
+from engine.train.plan import StagePlan, WorkerConfig
 
 __all__ = ["run_stage"]
 
 LISTEN_S = 0.5
 
 
-def run_stage(
-    worker: WorkerConfig, workers: WorkerSettings, on_message: Callable[[dict[str, Any]], None]
-) -> dict[str, Any]:
+def run_stage(worker: WorkerConfig, console: Console) -> dict[str, Any]:
     """Train one stage inside a running Ray cluster; returns what `train_worker` returns.
 
     A dead worker makes Ray Train start all of them again, at most `max_failures` times; they go on
@@ -31,6 +31,7 @@ def run_stage(
     from ray.train.torch import TorchTrainer
     from ray.train.v2.api.exceptions import TrainingFailedError
 
+    workers = worker.settings.workers
     resources = {"CPU": float(workers.cpus)} | ({"GPU": 1.0} if workers.gpus else {})
     trainer = TorchTrainer(
         train_worker,
@@ -47,7 +48,7 @@ def run_stage(
         ),
     )
     try:
-        with _Listener(worker.queue, on_message):
+        with _Display(console, worker.stage) as display, _Listener(worker.queue, display.hear):
             result = trainer.fit()
     except TrainingFailedError as error:
         raise RuntimeError(
@@ -90,3 +91,46 @@ def _cause(error: Exception) -> str:
     failures = getattr(error, "worker_failures", None) or {}
     said = str(next(iter(failures.values()), error)).strip().splitlines()
     return said[-1].strip() if said else type(error).__name__
+
+
+class _Display:
+    """Loss, codebook use, windows a second and time left, from the workers' messages."""
+
+    def __init__(self, console: Console, stage: StagePlan) -> None:
+        self._console, self._stage = console, stage
+        self._figures: dict[str, float] = {}
+        self._progress: WorkProgress | None = None
+        self._from = 0
+
+    def __enter__(self) -> _Display:
+        self._console.print(f"{self._stage.name}: starting the workers", highlight=False)
+        return self
+
+    def __exit__(self, kind: Any, *_: object) -> None:
+        if self._progress is not None:
+            self._progress.__exit__(kind)
+
+    def hear(self, message: dict[str, Any]) -> None:
+        """A worker's message: stage, step, figures."""
+        step, batch = message["step"], self._stage.recipe["batch"]
+        self._figures |= message["figures"]
+        # Counted from the first step of these workers, so that rate and time left are theirs.
+        if self._progress is None or step < self._from:
+            self._from = step
+        if self._progress is None:
+            left = (self._stage.recipe["steps"] - step) * batch
+            self._progress = WorkProgress(self._console, self._what(), left, "windows")
+            self._progress.__enter__()
+        self._progress.update((step - self._from) * batch, what=self._what())
+
+    def _what(self) -> str:
+        parts = [
+            ("loss {:.4f}", "loss"),
+            ("validation {:.4f}", "validation_loss"),
+            ("codes in use {:.0%}", "validation_s1_used"),
+            ("{:.0%}", "validation_s2_used"),
+        ]
+        known = self._figures
+        said = [text.format(known[name]) for text, name in parts if name in known]
+        since = f" from step {self._from}" if self._from else ""
+        return f"{self._stage.name}{since}: {', '.join(said)}"

@@ -10,8 +10,7 @@ import pytest
 from rich.console import Console
 
 from engine.run_folder import RunFolder
-from engine.scoring.progress import ScoringProgress
-from engine.scoring.status import ActorStatus, Status
+from engine.scoring.status import ActorStatus, ScoringProgress, Status
 
 ACTORS = (
     ActorStatus(1, "scoring", "node-a", 11, 120, 12.5, 3_000_000_000, 64, 1),
@@ -26,7 +25,7 @@ def shown(request):
     def show(**kind) -> str:
         out = io.StringIO()
         with ScoringProgress(Console(file=out, width=110, **kind), 40) as progress:
-            progress.update(STATUS)
+            progress.hear(STATUS)
         return out.getvalue()
 
     return show
@@ -52,7 +51,7 @@ def test_a_log_gets_a_plain_line(shown):
 def test_the_run_log_gets_json_with_every_actor(tmp_path):
     folder = RunFolder(tmp_path, "run")
     with folder.open(), ScoringProgress(Console(quiet=True), 40) as progress:
-        progress.update(STATUS)
+        progress.hear(STATUS)
     entries = [json.loads(line) for line in (folder.path / "run.log").read_text().splitlines()]
     (entry,) = [entry for entry in entries if "windows" in entry]
     assert (entry["windows"], entry["planned"], entry["retries"]) == (30, 40, 2)
@@ -69,7 +68,7 @@ def test_many_actors_do_not_flood_the_screen(caplog):
         caplog.at_level(logging.CRITICAL),
         ScoringProgress(Console(file=out, force_terminal=True, width=110), 40) as progress,
     ):
-        progress.update(Status(1, 1, 0, 0, crowd))
+        progress.hear(Status(1, 1, 0, 0, crowd))
     assert "and 167 more actors" in out.getvalue()
 
 

@@ -10,6 +10,7 @@ from places import DATA
 from engine.config.load import CONFIGS, load_tree, read_environment, read_flags
 from engine.errors import UsageError
 from engine.train.__main__ import main
+from engine.train.record import shown_command
 from engine.train.settings import TrainSettings
 
 NANO = "kronos-nano"
@@ -109,3 +110,24 @@ def test_help_lists_every_setting(capsys):
     said = capsys.readouterr().out
     for key in ("--split.training.end", "--model_stage.conditioning", "--workers.count"):
         assert key in said
+
+
+def test_a_recorded_command_holds_no_path_of_the_machine(tmp_path):
+    """In neither spelling, of no setting that is a path, and wherever else one may stand."""
+    given = str(tmp_path / "mine")
+    paths = ("data.path", "data.store", "data.sectors", "run.dir", "tokenizer.base", "model.base")
+    words = [word for key in paths for word in (f"--{key}", given, f"--{key}={given}")]
+    said = shown_command([*words, "--config", given, f"--config={given}", given])
+    assert given not in said
+    assert "--data.path FILE --data.path=FILE" in said
+    assert "--run.dir DIR --run.dir=DIR" in said
+    assert "FILE" in shown_command(["--data.path", "bars.parquet"])
+
+
+def test_a_recorded_command_keeps_what_is_no_path():
+    kept = ["--config", "train_nano.yaml", "--model.base", "NeoQuasar/Kronos-small", "--run.seed=5"]
+    assert shown_command(kept) == " ".join(("python -m engine.train", *kept))
+    assert shown_command(["--config", str(CONFIGS / "train_nano.yaml")]).endswith(
+        " train_nano.yaml"
+    )
+    assert shown_command(["--card.name", "my model"]).endswith("--card.name 'my model'")

@@ -9,8 +9,8 @@ import pytest
 from engine.config.load import CONFIGS, load_tree
 from engine.config.settings import DataSettings
 from engine.data.market import load_market
+from engine.train.prepare import bar_arrays, cut_windows, split_bars
 from engine.train.settings import TrainSettings
-from engine.train.spans import bar_arrays, cut_windows, split_bars
 from kronos import Kronos, KronosTokenizer
 from kronos.training import (
     WindowRules,
@@ -29,10 +29,10 @@ def measured() -> dict[str, dict[str, float]]:
     bars = bar_arrays(load_market(DataSettings(end=date(2010, 6, 30))).bars)
     split = split_bars(bars, settings.split, gap=settings.windows.length)
     rules = WindowRules(**settings.windows.arguments())
-    held = cut_windows(bars, rules, split.validation, after=split.training.last)
+    held = cut_windows(bars, rules, split, "validation")
     batches = validation_batches(held, rules, 120)
     tokenizer = KronosTokenizer.from_folder(NANO / "tokenizer")
-    training = cut_windows(bars, rules, split.training)
+    training = cut_windows(bars, rules, split, "training")
     tables = training_tables(tokenizer, training, rules, count=512)
     model = Kronos.from_folder(NANO / "model")
     return {

@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from engine.errors import UsageError
-from engine.train.metrics import read_metrics
+from engine.train.journal import read_metrics
 from engine.train.run import Trained, train
 from kronos import Kronos, KronosTokenizer, checkpoint_info
 
@@ -197,6 +197,8 @@ def test_fine_tuning_takes_the_later_date_and_the_bases_shape(
     assert info.trained_until == date(2018, 12, 31)  # the base's, later than the run's own
     assert info.tokenizer_sha256 == checkpoint_info(base).tokenizer_sha256
     assert 0 < difference(base, done.folder.path, "model") < 0.1
+    for name in ("manifest.json", "model/README.md"):
+        assert str(base.parent) not in (done.folder.path / name).read_text()
     # What the small configuration writes of a shape agrees with the base; something else may not.
     with pytest.raises(UsageError, match=r"model\.d_model: 32, but .* has 16"):
         train(settings(tmp_path / "other", **names, **{"model.d_model": 32}), QUIET)

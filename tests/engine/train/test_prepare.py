@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 
 from engine.errors import UsageError
+from engine.train.prepare import bar_arrays, split_bars
 from engine.train.settings import SplitSettings
-from engine.train.spans import bar_arrays, split_bars
 
 DAYS = [date(2020, 1, 1) + timedelta(days=n) for n in range(100)]
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from engine.errors import UsageError
-from engine.train.checkpoints import CheckpointStore
-from engine.train.metrics import MetricsLog, read_metrics
+from engine.train.journal import CheckpointStore, MetricsLog, read_metrics
 
 RECIPE = {"run.seed": 0, "model.d_model": 16}
 
@@ -49,7 +48,7 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
 
 FULL_DISK = """
     import resource, signal, torch
-    from engine.train.checkpoints import CheckpointStore
+    from engine.train.journal import CheckpointStore
     from pathlib import Path
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     store = CheckpointStore(Path({folder!r}), {recipe!r}, keep=2)
