@@ -64,7 +64,7 @@ class SimulatedMarket:
         The columns of `contract.BARS`, sorted by (ticker, date). Prices as traded; times
         adj_factor they are the total return index.
     actions
-        Splits and dividends, `sources.base.ACTIONS`.
+        Splits and dividends, `source.ACTIONS`.
     listings
         ticker, sector, listed, last (its last session; null while it trades), ending (merger,
         failure or null).

@@ -14,7 +14,7 @@ from rich.console import Console
 
 from engine.config.settings import DataSettings
 from engine.data.market import Market, load_market
-from engine.data.sources.base import MEMBERS
+from engine.data.source import MEMBERS
 from engine.train import rank_ic
 from engine.train.prepare import prepare
 from engine.train.rank_ic import forecast_rank_ic
