@@ -42,14 +42,14 @@ def _why_empty(data: ReportData) -> str:
 def _few_names(data: ReportData) -> str:
     names = [data.horizon(h).get("n_names_median") for h in data.horizons]
     low = min((n for n in names if is_number(n)), default=None)
-    if low is None or low >= 10:
+    if low is None or low >= data.rules.sample.names:
         return ""
     return f"Only {count(low)} names a date: a rank correlation over so few says little."
 
 
 def _few_dates(data: ReportData) -> str:
     judged = data.judged_dates
-    if not 0 < judged < 12:
+    if not 0 < judged < data.rules.sample.dates:
         return ""
     return f"Only {judged} judged dates: the intervals are rough."
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import polars as pl
 
+from ..gate_rules import GateRules
+
 __all__ = ["FRAME_SCHEMAS", "ReportData"]
 
 FRAME_SCHEMAS: dict[str, dict[str, pl.DataType]] = {
@@ -82,6 +84,8 @@ class ReportData:
     metrics, gates, manifest, config
         Contents of ``metrics.json``, ``gates.json``, ``manifest.json`` and of the resolved
         configuration. Any number may be ``None``; any key may be absent.
+    rules
+        The gate rules of the run: every text that names one of their numbers is made from them.
     ic
         ``asof, horizon, n, rank_ic, rank_ic_next_open, in_training``; a date with constant
         scores has a null ``rank_ic``.
@@ -112,6 +116,7 @@ class ReportData:
     gates: dict[str, Any]
     manifest: dict[str, Any]
     config: dict[str, Any]
+    rules: GateRules
     ic: pl.DataFrame = field(default_factory=lambda: _empty("ic"))
     returns: pl.DataFrame = field(default_factory=lambda: _empty("returns"))
     churn: pl.DataFrame = field(default_factory=lambda: _empty("churn"))

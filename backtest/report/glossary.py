@@ -1,10 +1,70 @@
-"""The definitions behind the numbers shown."""
+"""The definitions behind the numbers shown; those of the gates follow the rules of the run."""
 
 from __future__ import annotations
 
-__all__ = ["GLOSSARY"]
+from ..gate_rules import GateRules
 
-GLOSSARY: tuple[tuple[str, str], ...] = (
+__all__ = ["gate_sentences", "glossary", "sample_sentence"]
+
+
+def gate_sentences(rules: GateRules) -> dict[str, str]:
+    """What each gate asks for, by its name, with the numbers of the rules."""
+    factor, ml, practical = rules.factor, rules.ml, rules.practical
+    return {
+        "factor": f"Mean RankIC at least {factor.rank_ic:g} on at least "
+        f"{_horizons(factor.horizons)}, and |redundancy| below {factor.redundancy:g}.",
+        "ml": f"On at least {_horizons(ml.horizons)}, mean RankIC at least min({ml.rank_ic:g}, "
+        f"max({ml.floor:g}, LightGBM − {ml.baseline_gap:g})), the baseline trained in the same "
+        "run under the same folds, purge and embargo. Judged is the paired difference on the "
+        "same dates.",
+        "practical": "On the longer half of the horizons, median churn at most "
+        f"{practical.churn:g}, cost survival at least {100 * practical.cost_survival:g}% and mean "
+        f"net excess above {practical.net_excess:g}; and no judged regime whose interval lies "
+        "wholly below 0.",
+    }
+
+
+def sample_sentence(rules: GateRules) -> str:
+    """How much data a verdict takes."""
+    return (
+        f"With fewer than {rules.sample.names} names or {rules.sample.dates} judged dates "
+        "everything is INCONCLUSIVE."
+    )
+
+
+def _horizons(count: int) -> str:
+    return f"{count} horizon{'s' * (count > 1)}"
+
+
+def glossary(rules: GateRules) -> list[tuple[str, str]]:
+    """Terms and their definitions, in the order in which they are listed."""
+    asked = gate_sentences(rules)
+    return [
+        *_FIGURES,
+        (
+            "Regimes",
+            "Volatility: 252-session percentile of the volatility index, or else of the "
+            "benchmark's 20-session realised volatility: low ≤ 33 < mid ≤ 67 < high. Trend: "
+            "20-session benchmark return > 0 bull, else bear. Without a benchmark, the "
+            "equal-weight return of the universe. Slices with fewer than "
+            f"{rules.regimes.min_dates} dates or {rules.regimes.min_names} names are thin and "
+            "not judged.",
+        ),
+        *_BESIDE,
+        ("Factor gate", asked["factor"]),
+        ("ML gate", asked["ml"]),
+        ("Practical gate", asked["practical"]),
+        (
+            "Verdict",
+            "A condition is PASS when its 95% interval lies wholly on the good side, FAIL when "
+            "wholly on the bad side, else INCONCLUSIVE (churn and cost survival: by value). A "
+            "gate is FAIL if any condition is, else INCONCLUSIVE if any is, else PASS. "
+            f"{sample_sentence(rules)}",
+        ),
+    ]
+
+
+_FIGURES = (
     (
         "Notation",
         "t is a session, h a horizon in sessions, P the adjusted close, O the open, b the "
@@ -77,13 +137,8 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
         "The round_trip_bps, impact and borrow as configured, at which mean net excess is 0; "
         "n/a when turnover is 0; a negative value is shown as it is.",
     ),
-    (
-        "Regimes",
-        "Volatility: 252-session percentile of the volatility index, or else of the benchmark's "
-        "20-session realised volatility: low ≤ 33 < mid ≤ 67 < high. Trend: 20-session "
-        "benchmark return > 0 bull, else bear. Without a benchmark, the equal-weight return of "
-        "the universe. Slices with fewer than 10 dates or 10 names are thin and not judged.",
-    ),
+)
+_BESIDE = (
     (
         "Redundancy",
         "Median over dates of the Spearman correlation of score and 12-month momentum.",
@@ -133,12 +188,5 @@ GLOSSARY: tuple[tuple[str, str], ...] = (
     (
         "Execution",
         "Decided at the close of t, filled at the open of t+1.",
-    ),
-    (
-        "Verdict",
-        "A condition is PASS when its 95% interval lies wholly on the good side, FAIL when "
-        "wholly on the bad side, else INCONCLUSIVE (churn and cost survival: by value). A gate "
-        "is FAIL if any condition is, else INCONCLUSIVE if any is, else PASS. Fewer than 10 "
-        "names or 12 judged dates: INCONCLUSIVE.",
     ),
 )

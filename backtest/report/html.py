@@ -15,7 +15,7 @@ from .charts import TITLES, Chart, build_charts
 from .data import ReportData
 from .formatting import count, is_number, share
 from .gate_cards import SYMBOLS, gates
-from .glossary import GLOSSARY
+from .glossary import glossary
 from .templating import page_templates
 
 __all__ = ["render_html"]
@@ -80,7 +80,7 @@ def _context(data: ReportData, charts: dict[str, Chart]) -> dict[str, Any]:
         "config": list(lists.flatten(data.config)) if data.config else [],
         "manifest": list(lists.flatten(data.manifest)) if data.manifest else [],
         "gate_numbers": lists.gate_numbers(data),
-        "glossary": GLOSSARY,
+        "glossary": glossary(data.rules),
         "charts": charts,
         "titles": TITLES,
         "churn_medians": _churn_medians(data),

@@ -10,7 +10,7 @@ from .caveats import caveats
 from .charts import TITLES
 from .data import ReportData
 from .gate_cards import gates
-from .glossary import GLOSSARY
+from .glossary import glossary
 
 __all__ = ["render_markdown"]
 
@@ -36,7 +36,7 @@ def render_markdown(data: ReportData, *, figures: Sequence[str] = ()) -> str:
         _weights(data),
         _data_issues(data),
         _settings(data),
-        ["## Definitions", *_bullets(f"**{_plain(t)}**: {_plain(f)}" for t, f in GLOSSARY)],
+        _definitions(data),
     ]
     return "\n\n".join("\n".join(lines) for lines in sections if lines) + "\n"
 
@@ -206,6 +206,11 @@ def _data_issues(data: ReportData) -> list[str]:
         header = ["Ticker", "Date", "Rule", "Message", "Source"]
         lines += ["Bars removed, the first of them:", *_table(header, removed)]
     return lines
+
+
+def _definitions(data: ReportData) -> list[str]:
+    terms = (f"**{_plain(term)}**: {_plain(text)}" for term, text in glossary(data.rules))
+    return ["## Definitions", *_bullets(terms)]
 
 
 def _settings(data: ReportData) -> list[str]:

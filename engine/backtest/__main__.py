@@ -69,7 +69,7 @@ def _backtest(settings: Settings, console: Console, *, require_gates: bool, expl
     if explained:
         from engine.backtest.explain import explain
 
-        explain(done.gates, console)
+        explain(done.gates, done.rules, console)
     if done.quarantined:
         return 3
     verdicts = [gate["verdict"] for gate in done.gates["gates"]]

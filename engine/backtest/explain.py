@@ -7,28 +7,21 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import yaml
 from rich.console import Console
 
+from backtest.gate_rules import GateRules, parse_gate_rules
+from backtest.report.gate_cards import SYMBOLS
+from backtest.report.glossary import gate_sentences, sample_sentence
 from engine.errors import UsageError
 
-__all__ = ["explain", "explain_lines", "explain_runs"]
+__all__ = ["explain", "explain_runs"]
 
 QUESTIONS = {
-    "factor": (
-        "Does the score rank returns, and is it more than 12-month momentum under another name?",
-        "Each horizon's mean RankIC must lie above the threshold with its whole 95 % interval, on "
-        "enough horizons; so must its correlation with momentum lie within the limit.",
-    ),
-    "ml": (
-        "Is it as good as a gradient-boosted tree trained on plain factors in the same run?",
-        "The threshold of a horizon is min(0.05, max(0.02, LightGBM − 0.03)); judged is the "
-        "difference on the same dates. One horizon is enough.",
-    ),
-    "practical": (
-        "Is anything left for somebody who trades it?",
-        "On the longer half of the horizons: little enough churn, a positive net excess in enough "
-        "folds and on the whole, and no market regime in which the score ranks backwards.",
-    ),
+    "factor": "Does the score rank returns, and is it more than 12-month momentum under another "
+    "name?",
+    "ml": "Is it as good as a gradient-boosted tree trained on plain factors in the same run?",
+    "practical": "Is anything left for somebody who trades it?",
 }
 NEXT = {
     "PASS": "Every condition holds with its whole interval: chance alone would rarely do that.",
@@ -36,12 +29,21 @@ NEXT = {
     "INCONCLUSIVE": "An interval holds its threshold, or there is too little to judge: it may be "
     "good or not. More dates, more names or a longer history narrow the interval.",
 }
-SIGNS = {"PASS": "✓", "FAIL": "✗", "INCONCLUSIVE": "?"}
 
 
-def explain(gates: Mapping[str, Any], console: Console) -> None:
-    """Print the walk through the gates of `gates.json`."""
-    for line in explain_lines(gates):
+def explain(gates: Mapping[str, Any], rules: GateRules | None, console: Console) -> None:
+    """Print the walk through the gates of `gates.json`.
+
+    Parameters
+    ----------
+    gates
+        Content of `gates.json`.
+    rules
+        Those the gates were judged by; None where nobody knows them any more.
+    console
+        Where to print.
+    """
+    for line in _lines(gates, rules):
         console.print(line, highlight=False, markup=False)
 
 
@@ -50,25 +52,51 @@ def explain_runs(names: list[str], console: Console) -> None:
     if not names:
         raise UsageError("explain: name a run folder, as in: explain runs/demo")
     for name in names:
-        path = Path(name) / "gates.json"
-        try:
-            gates = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise UsageError(f"{path}: not a readable gates.json: {error}") from None
+        gates = _read(Path(name) / "gates.json")
+        rules, remark = _rules_of(Path(name))
         console.print(f"\n{name}", highlight=False, markup=False)
-        explain(gates, console)
+        if remark:
+            console.print(f"note: {remark}", highlight=False, markup=False)
+        explain(gates, rules, console)
 
 
-def explain_lines(gates: Mapping[str, Any]) -> list[str]:
-    """The walk as lines of text."""
-    lines = []
+def _rules_of(folder: Path) -> tuple[GateRules | None, str]:
+    """The rules that a run recorded, and what to know of them."""
+    path = folder / "manifest.json"
+    recorded = _read(path).get("gate_rules") if path.exists() else None
+    if recorded is None:
+        return None, "the run did not record its gate rules; each condition names its threshold"
+    try:
+        rules = parse_gate_rules(recorded, source=str(path))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+    try:
+        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        file = Path(config["evaluation"]["gates"])
+        today = parse_gate_rules(yaml.safe_load(file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        return rules, ""  # moved to another machine: the run's own rules are all that matters
+    same = today == rules
+    return rules, "" if same else f"{file} has changed since; below are the rules of the run"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        return dict(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path}: not a readable {path.name}: {error}") from None
+
+
+def _lines(gates: Mapping[str, Any], rules: GateRules | None) -> list[str]:
+    asked = {} if rules is None else gate_sentences(rules)
+    lines = [] if rules is None else ["", sample_sentence(rules)]
     for number, gate in enumerate(gates["gates"], start=1):
-        question, rule = QUESTIONS[gate["name"]]
-        lines += ["", f"Gate {number}, {gate['name']}: {gate['verdict']}", f"  {question}"]
-        lines += [f"  {rule}", ""]
+        name = gate["name"]
+        lines += ["", f"Gate {number}, {name}: {gate['verdict']}", f"  {QUESTIONS[name]}"]
+        lines += [f"  {asked[name]}", ""] if asked else [""]
         for condition in gate["conditions"]:
             indent = "      " if condition["part_of"] else "    "
-            lines.append(f"{indent}{SIGNS[condition['verdict']]} {_condition(condition)}")
+            lines.append(f"{indent}{SYMBOLS[condition['verdict']]} {_condition(condition)}")
         lines += ["", *(f"    {reason}" for reason in gate["reasons"][:1])]
         lines.append(f"  {NEXT[gate['verdict']]}")
     return lines

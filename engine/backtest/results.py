@@ -9,6 +9,7 @@ from typing import Any
 
 import polars as pl
 
+from backtest.gate_rules import GateRules
 from backtest.judge import Judgement
 from engine.baselines.baseline import LightGBMBaseline
 from engine.config import Settings
@@ -74,6 +75,7 @@ def manifest_content(
     settings: Settings,
     market: Market,
     training: TrainingPeriod,
+    rules: GateRules,
     scored: Scored,
     drops: Mapping[str, int],
     seconds: Mapping[str, float],
@@ -95,6 +97,7 @@ def manifest_content(
         "baseline_fits_reused": baseline.reused,
         "baseline_fingerprint": baseline.fingerprint,
         "baseline_identity": baseline.identity,
+        "gate_rules": rules.model_dump(mode="json"),
         "seed": settings.run.seed,
         **counts,
         "skipped": scored.skipped,

@@ -73,6 +73,7 @@ class Backtest:
         metrics: content of `metrics.json`.
         gates: content of `gates.json`.
         manifest: content of `manifest.json`.
+        rules: what the gates asked for.
         quarantined: windows given up while scoring.
     """
 
@@ -80,6 +81,7 @@ class Backtest:
     metrics: dict[str, Any]
     gates: dict[str, Any]
     manifest: dict[str, Any]
+    rules: GateRules
     quarantined: int
 
 
@@ -158,7 +160,14 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             if entry.metrics:
                 metrics["entry"] = entry.metrics
             manifest = manifest_content(
-                settings, market, training, scored, metrics["drops"], clock.seconds, baseline
+                settings,
+                market,
+                training,
+                prepared.rules,
+                scored,
+                metrics["drops"],
+                clock.seconds,
+                baseline,
             )
         with clock.stage("report"):
             data = ReportData(
@@ -166,6 +175,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 gates=gates,
                 manifest=manifest,
                 config=settings.model_dump(mode="json"),
+                rules=prepared.rules,
                 weights=weights,
                 quarantine=market.quarantine,
                 attribution=daily,
@@ -177,7 +187,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
             _write(folder, tables, data)
         manifest["seconds"] = clock.seconds
         folder.write_json("manifest.json", manifest)
-    return Backtest(folder, metrics, gates, manifest, sum(scored.failed.values()))
+    return Backtest(folder, metrics, gates, manifest, prepared.rules, sum(scored.failed.values()))
 
 
 def _prepare(settings: Settings) -> Prepared:

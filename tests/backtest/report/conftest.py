@@ -9,10 +9,14 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+import yaml
+from places import ROOT
 
+from backtest.gate_rules import parse_gate_rules
 from backtest.report import ReportData, write_report
 
 HORIZONS = (5, 10, 20)
+RULES = parse_gate_rules(yaml.safe_load((ROOT / "configs" / "gates.yaml").read_text()))
 HOSTILE = '<script>alert("x")</script>|*a*`b`'
 
 
@@ -269,7 +273,7 @@ def full_data() -> ReportData:
     )  # fmt: skip
     merged = {name: pl.concat([inside[name], outside[name]]) for name in outside}
     return ReportData(
-        metrics=metrics, gates=gates_dict(horizons["20"]), manifest=MANIFEST, config=CONFIG,
+        metrics=metrics, gates=gates_dict(horizons["20"]), manifest=MANIFEST, config=CONFIG, rules=RULES,
         weights=weights, quarantine=quarantine,
         attribution=attribution_frame(rng, outside["returns"]), **merged,
     )  # fmt: skip
@@ -296,7 +300,7 @@ def thin_data() -> ReportData:
     return ReportData(
         metrics=metrics,
         gates={"version": 1, "gates": [{"name": n, **gate} for n in ("factor", "ml", "practical")]},
-        manifest={}, config={},
+        manifest={}, config={}, rules=RULES,
         **(parts | {"returns": parts["returns"].with_columns(benchmark=pl.lit(None, pl.Float64))}),
     )  # fmt: skip
 
@@ -319,6 +323,7 @@ def empty_data() -> ReportData:
         metrics=metrics,
         gates={"version": 1, "gates": [{"name": n, **gate} for n in ("factor", "ml", "practical")]},
         manifest={}, config={"evaluation": {"min_cross_section": 10}},
+        rules=RULES,
     )  # fmt: skip
 
 

@@ -65,10 +65,11 @@ METRICS = {
 
 
 @pytest.fixture
-def data() -> ReportData:
+def data(rules) -> ReportData:
     return ReportData(
-        metrics=METRICS, gates={"gates": []}, manifest={}, config={"costs": {"round_trip_bps": 10}}
-    )
+        metrics=METRICS, gates={"gates": []}, manifest={}, rules=rules,
+        config={"costs": {"round_trip_bps": 10}},
+    )  # fmt: skip
 
 
 def test_tables_say_what_the_metrics_hold(data):

@@ -85,8 +85,9 @@ def test_markdown_is_repeatable(samples, folders, name):
     assert text == (folders[name] / "report.md").read_text()
 
 
-def test_bare_inputs_are_enough(tmp_path):
-    write_report(tmp_path, ReportData(metrics={}, gates={}, manifest={}, config={}))
+def test_bare_inputs_are_enough(tmp_path, rules):
+    bare = ReportData(metrics={}, gates={}, manifest={}, config={}, rules=rules)
+    write_report(tmp_path, bare)
     assert "No gate was judged." in (tmp_path / "report.html").read_text()
 
 
