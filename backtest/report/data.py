@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from ..gate_rules import GateRules
+from ..gates.rules import GateRules
 
 __all__ = ["FRAME_SCHEMAS", "ReportData"]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ..gate_rules import GateRules
+from ..gates.rules import GateRules
 
 __all__ = ["gate_sentences", "glossary", "sample_sentence"]
 

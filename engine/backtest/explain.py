@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 from rich.console import Console
 
-from backtest.gate_rules import GateRules, parse_gate_rules
+from backtest.gates.rules import GateRules, parse_gate_rules
 from backtest.report.gate_cards import SYMBOLS
 from backtest.report.glossary import gate_sentences, sample_sentence
 from engine.errors import UsageError

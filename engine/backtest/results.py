@@ -9,7 +9,7 @@ from typing import Any
 
 import polars as pl
 
-from backtest.gate_rules import GateRules
+from backtest.gates.rules import GateRules
 from backtest.judge import Judgement
 from engine.baselines.baseline import LightGBMBaseline
 from engine.config import Settings

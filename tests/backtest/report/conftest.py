@@ -12,7 +12,7 @@ import pytest
 import yaml
 from places import ROOT
 
-from backtest.gate_rules import parse_gate_rules
+from backtest.gates.rules import parse_gate_rules
 from backtest.report import ReportData, write_report
 
 HORIZONS = (5, 10, 20)

@@ -14,7 +14,7 @@ import pytest
 import yaml
 from places import ROOT
 
-from backtest.gate_rules import GateRules, parse_gate_rules
+from backtest.gates.rules import GateRules, parse_gate_rules
 from backtest.report.glossary import gate_sentences, sample_sentence
 from engine.backtest.__main__ import main
 
