@@ -15,12 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from kronos.embeddings import time_features
-    from kronos.fast.kernel_cache import remembered_kernel
     from kronos.fast.kernels import check_kernel, choose_kernel
-    from kronos.forecast import Forecast, PathStatistics
+    from kronos.fast.machine import remembered_kernel
+    from kronos.forecast import Forecast, PathStatistics, Sanity
     from kronos.loading import load_predictor
     from kronos.predictor import KronosPredictor
-    from kronos.sanity import Sanity
     from kronos.tokenizer import KronosTokenizer
     from kronos.transformer import Kronos
     from kronos.weights.folder import CheckpointError
@@ -52,12 +51,12 @@ _HOMES = {
     "KronosPredictor": "predictor",
     "KronosTokenizer": "tokenizer",
     "PathStatistics": "forecast",
-    "Sanity": "sanity",
+    "Sanity": "forecast",
     "check_kernel": "fast.kernels",
     "checkpoint_info": "weights.info",
     "choose_kernel": "fast.kernels",
     "load_predictor": "loading",
-    "remembered_kernel": "fast.kernel_cache",
+    "remembered_kernel": "fast.machine",
     "time_features": "embeddings",
 }
 

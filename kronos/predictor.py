@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import copy
+import os
+import sys
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -10,24 +13,23 @@ import numpy as np
 import pandas as pd
 import torch
 
-from kronos.bars import COLUMNS, normalise
-from kronos.compilation import honour_environment
-from kronos.decoding.decoder import Decoder
-from kronos.decoding.graphs import capture_steps
+from kronos.bars import COLUMNS, normalise, read_frames
+from kronos.decoding.decoder import Decoder, capture_steps
 from kronos.decoding.runner import Request, Runner
 from kronos.decoding.sampling import Sampling
 from kronos.devices import resolve_device
 from kronos.embeddings import time_features
-from kronos.fast.kernels import check_kernel, choose_kernel
-from kronos.fast.profiles import fast_bars_decoder, fast_decoder, fast_encoder
-from kronos.forecast import Forecast, merge
-from kronos.frames import progress, read_frames
-from kronos.precision import token_agreement
-from kronos.prepare import Prepared, group_by_length, prepare
-from kronos.sanity import count_impossible, repair_bars
-from kronos.settings import check_pair, check_settings
+from kronos.fast.kernels import (
+    check_kernel,
+    choose_kernel,
+    fast_bars_decoder,
+    fast_decoder,
+    fast_encoder,
+)
+from kronos.forecast import Forecast, count_impossible, merge, repair_bars
+from kronos.prepare import group_by_length, prepare
 from kronos.tokenizer import KronosTokenizer
-from kronos.transformer import Kronos
+from kronos.transformer import Kronos, token_agreement
 
 __all__ = ["KronosPredictor"]
 
@@ -41,25 +43,38 @@ class KronosPredictor:
 
     Parameters
     ----------
-    model, tokenizer : moved to ``device`` and set to eval mode
-    device : "auto", "cpu", "cuda", "mps" or a torch device; None keeps the model's
-    max_context : bars the model sees at most
-    clip : normalised inputs are clipped to ± this
-    profile : "exact" computes as published implementations do; "fast" gives the same tokens, with
-        logits within 1e-5, in less time
-    kernel : of the fast profile, see :mod:`kronos.fast.kernels`; None takes what
+    model, tokenizer
+        Moved to ``device`` and set to eval mode.
+    device : str, torch.device or None
+        "auto", "cpu", "cuda", "mps" or a torch device; None keeps the model's.
+    max_context : int
+        Bars the model sees at most.
+    clip : float
+        Normalised inputs are clipped to ± this.
+    profile : {"exact", "fast"}
+        "exact" computes as published implementations do; "fast" gives the same tokens, with logits
+        within 1e-5, in less time.
+    kernel : str or None
+        Of the fast profile, see :mod:`kronos.fast.kernels`; None takes what
         :func:`kronos.fast.kernels.choose_kernel` finds. Choose once for all processes of a run:
         another kernel gives other last bits.
-    memory_budget : bytes for weights, caches and activations; None takes 2 GB on a CPU and
-        60 % of the free memory on CUDA. Calls with ``batch_rows`` do not look at it.
-    dtype : "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
+    dependency_rope : {"exact", "trained"}
+        "exact" decodes s2 without rotation, as published results do; "trained" rotates by true
+        positions, as published models were trained.
+    memory_budget : int or None
+        Bytes for weights, caches and activations; None takes 2 GB on a CPU and 60 % of the free
+        memory on CUDA. Calls with ``batch_rows`` do not look at it.
+    dtype : {"float32", "bfloat16"}
+        "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
         :meth:`token_agreement` says how many stay. The tokenizer stays in float32.
-    cuda_graphs : replay decode steps from CUDA graphs; eager is the default
-    dependency_rope : "exact" decodes s2 without rotation, as published results do; "trained"
-        rotates by true positions, as published models were trained
+    cuda_graphs : bool
+        Replay decode steps from CUDA graphs.
 
-    Raises ValueError for a device that is not there, a tokenizer of other bit widths than the
-    model's, or a setting outside its range.
+    Raises
+    ------
+    ValueError
+        For a device that is not there, a tokenizer of other bit widths than the model's, or a
+        setting outside its range.
     """
 
     def __init__(
@@ -78,25 +93,15 @@ class KronosPredictor:
         cuda_graphs: bool = False,
     ) -> None:
         self.device = next(model.parameters()).device if device is None else resolve_device(device)
+        self.max_context, self.clip = max_context, clip
+        self.dependency_rope, self.profile = dependency_rope, profile
         check_pair(model, tokenizer)
-        check_settings(
-            self.device,
-            max_context=max_context,
-            clip=clip,
-            dependency_rope=dependency_rope,
-            profile=profile,
-            memory_budget=memory_budget,
-            dtype=dtype,
-        )
+        self._check_settings(memory_budget, dtype)
         self.model = model.to(self.device).eval()
         self.reference = self.model
         if dtype == "bfloat16":
             self.model = copy.deepcopy(self.model).bfloat16()
         self.tokenizer = tokenizer.to(self.device).eval()
-        self.max_context = max_context
-        self.clip = clip
-        self.dependency_rope = dependency_rope
-        self.profile = profile
         self.kernel = "stock"
         if profile == "fast":
             self.kernel = choose_kernel(self.device) if kernel is None else kernel
@@ -104,8 +109,29 @@ class KronosPredictor:
         self.runner = self._new_runner(memory_budget)
         if cuda_graphs:
             capture_steps(self.runner.decoder)
-        else:
-            honour_environment(self.runner.decoder)
+        if os.environ.get("KRONOS_COMPILE", "0") == "1":
+            warnings.warn(
+                "KRONOS_COMPILE=1 has no effect, eager mode is used; "
+                "`python -m kronos.bench compile` shows why",
+                stacklevel=2,
+            )
+
+    def _check_settings(self, memory_budget: int | None, dtype: str) -> None:
+        if self.max_context < 2:
+            raise ValueError(f"max_context is {self.max_context}; it must be at least 2 bars")
+        if not self.clip > 0:
+            raise ValueError(f"clip is {self.clip}; it must be above 0")
+        for name, value, choices in (
+            ("dependency_rope", self.dependency_rope, ("exact", "trained")),
+            ("profile", self.profile, ("exact", "fast")),
+            ("dtype", dtype, ("float32", "bfloat16")),
+        ):
+            if value not in choices:
+                raise ValueError(f"{name} is {value!r}; use {choices[0]!r} or {choices[1]!r}")
+        if memory_budget is not None and memory_budget < 1:
+            raise ValueError(f"memory_budget is {memory_budget}; it must be a number of bytes")
+        if dtype == "bfloat16" and self.device.type != "cuda":
+            raise ValueError(f"dtype 'bfloat16' is for CUDA, not for {self.device.type}")
 
     def _new_runner(self, memory_budget: int | None) -> Runner:
         rope, budget = self.dependency_rope == "trained", memory_budget
@@ -125,7 +151,7 @@ class KronosPredictor:
     def token_agreement(self, values: np.ndarray, x_stamp: np.ndarray) -> float:
         """Share of greedy choices equal to those in float32, over windows [B, L, 6].
 
-        1 in float32 itself; see :func:`kronos.precision.token_agreement`.
+        1 in float32 itself; see :func:`kronos.transformer.token_agreement`.
         """
         if self.model is self.reference:
             return 1.0
@@ -160,25 +186,38 @@ class KronosPredictor:
 
         Parameters
         ----------
-        values : [B, L, 6], open, high, low, close, volume, amount in price units; or a list of
-            [L, 6] of any lengths, with ``x_stamp`` a list too. Equal lengths run together.
-        x_stamp, y_stamp : datetime64 [B, L] and [B, steps], or :func:`kronos.time_features` of
-            them, int [B, L, 5] and [B, steps, 5]
-        T, top_k, top_p : see :class:`kronos.decoding.sampling.Sampling`; T = 0 is greedy
-        seeds : one a window. The noise then belongs to (seed, path, step). None draws from torch's
+        values : [B, L, 6], or a list of [L, 6]
+            Open, high, low, close, volume, amount in price units. A list may hold any lengths, with
+            ``x_stamp`` a list too; equal lengths run together.
+        x_stamp, y_stamp : datetime64 [B, L] and [B, steps], or int [B, L, 5] and [B, steps, 5]
+            Times, or :func:`kronos.time_features` of them.
+        T, top_k, top_p
+            See :class:`kronos.decoding.sampling.Sampling`; T = 0 is greedy.
+        seeds : sequence of int or None
+            One a window. The noise then belongs to (seed, path, step). None draws from torch's
             global generator, all rows together.
-        batch_rows : run every forward on exactly this many rows (rows = windows · paths), filled
-            with copies. With seeds, or greedy, a window's result then has the same bits whichever
+        batch_rows : int or None
+            Run every forward on exactly this many rows (rows = windows · paths), filled with
+            copies. With seeds, or greedy, a window's result then has the same bits whichever
             windows stand beside it, and however many paths are asked for. None chooses by memory.
-        cache : False recomputes the whole window at every step, the slow oracle
-        repair : mend impossible bars, see :func:`kronos.sanity.repair_bars`; not in "exact"
-        jump_sigmas : how far a first step must jump to be counted, see :class:`kronos.Sanity`
-        keep_paths : False keeps mean, ``quantiles`` and p_up of the paths only
-        names : one a window, for error messages
-        on_step : called with the number of steps done
+        cache : bool
+            False recomputes the whole window at every step, the slow oracle.
+        repair : bool
+            Mend impossible bars, see :func:`kronos.forecast.repair_bars`; not in "exact".
+        jump_sigmas : float
+            How far a first step must jump to be counted, see :class:`kronos.Sanity`.
+        keep_paths : bool
+            False keeps mean, ``quantiles`` and p_up of the paths only.
+        names : sequence of str or None
+            One a window, for error messages.
+        on_step : callable or None
+            Called with the number of steps done.
 
-        Raises ValueError naming the series and the rule: bars that are not finite, fewer than two
-        bars, zero steps, steps beyond max_context, timestamps out of order, wrong counts.
+        Raises
+        ------
+        ValueError
+            Naming the series and the rule: bars that are not finite, fewer than two bars, zero
+            steps, steps beyond max_context, timestamps out of order, wrong counts.
         """
         if repair and self.profile == "exact":
             raise ValueError("repair=True changes published results; use profile='fast'")
@@ -190,7 +229,11 @@ class KronosPredictor:
         parts = []
         for group in group_by_length(values, x_stamp, y_stamp, seeds, names):
             ready = prepare(group, paths=paths, clip=self.clip, max_context=self.max_context)
-            generated, rows = self._generate(ready, paths, sampling, batch_rows, cache, on_step)
+            x, stamp, uniforms, steps = ready.x, ready.stamp, ready.uniforms, ready.steps
+            bars, rows = self.runner.run(
+                Request(x, stamp, steps, paths, sampling, uniforms, batch_rows, cache, on_step)
+            )
+            generated = bars.reshape(len(x), paths, steps, len(COLUMNS))
             prices = generated * ready.scale[:, None, None] + ready.mean[:, None, None]
             sanity = count_impossible(
                 prices, ready.last_close, ready.change_std, jump_sigmas=jump_sigmas
@@ -201,34 +244,6 @@ class KronosPredictor:
             parts.append((made, group.members))
         result = parts[0][0] if len(parts) == 1 else merge(parts)
         return result if keep_paths else result.summary(quantiles)
-
-    def _generate(
-        self,
-        ready: Prepared,
-        paths: int,
-        sampling: Sampling,
-        batch_rows: int | None,
-        cache: bool,
-        on_step: Callable[[int], None] | None,
-    ) -> tuple[np.ndarray, int]:
-        """Normalised bars [W, paths, steps, 6], and the rows they were computed with."""
-        windows, steps = len(ready.x), ready.steps
-        if windows == 0:
-            return np.empty((0, paths, steps, len(COLUMNS)), np.float32), 0
-        generated, rows = self.runner.run(
-            Request(
-                ready.x,
-                ready.stamp,
-                steps,
-                paths,
-                sampling,
-                ready.uniforms,
-                batch_rows,
-                cache,
-                on_step,
-            )
-        )
-        return generated.reshape(windows, paths, steps, len(COLUMNS)), rows
 
     def predict(
         self,
@@ -246,24 +261,21 @@ class KronosPredictor:
 
         Parameters
         ----------
-        df : bars, columns open, high, low, close and optionally volume, amount
-        x_timestamp, y_timestamp : of the bars, and of the ``pred_len`` bars to forecast
-        verbose : show the progress on stderr
+        df : DataFrame
+            Bars, columns open, high, low, close and optionally volume, amount.
+        x_timestamp, y_timestamp
+            Times of the bars, and of the ``pred_len`` bars to forecast.
+        verbose : bool
+            Show the progress on stderr.
 
-        Raises ValueError naming the rule that the input breaks.
+        Raises
+        ------
+        ValueError
+            Naming the rule that the input breaks.
         """
-        return self._predict(
-            [df],
-            [x_timestamp],
-            [y_timestamp],
-            pred_len,
-            T,
-            top_k,
-            top_p,
-            sample_count,
-            verbose,
-            names=["bars"],
-        )[0]
+        sampling: dict[str, Any] = {"T": T, "top_k": top_k, "top_p": top_p, "paths": sample_count}
+        series = [df], [x_timestamp], [y_timestamp]
+        return self._predict(["bars"], *series, pred_len, verbose, **sampling)[0]
 
     def predict_batch(
         self,
@@ -279,32 +291,19 @@ class KronosPredictor:
     ) -> list[pd.DataFrame]:
         """:meth:`predict` for many series. Series of equal length run together; any mix is fine."""
         names = [f"series {i}" for i in range(len(df_list))]
-        return self._predict(
-            df_list,
-            x_timestamp_list,
-            y_timestamp_list,
-            pred_len,
-            T,
-            top_k,
-            top_p,
-            sample_count,
-            verbose,
-            names=names,
-        )
+        sampling: dict[str, Any] = {"T": T, "top_k": top_k, "top_p": top_p, "paths": sample_count}
+        series = df_list, x_timestamp_list, y_timestamp_list
+        return self._predict(names, *series, pred_len, verbose, **sampling)
 
     def _predict(
         self,
+        names: list[str],
         frames: Sequence[pd.DataFrame],
         x_timestamps: Sequence[Any],
         y_timestamps: Sequence[Any],
         pred_len: int,
-        T: float,
-        top_k: int,
-        top_p: float,
-        sample_count: int,
         verbose: bool,
-        *,
-        names: list[str],
+        **sampling: Any,
     ) -> list[pd.DataFrame]:
         values, contexts, futures = read_frames(frames, x_timestamps, y_timestamps, pred_len, names)
         if not values:
@@ -313,14 +312,31 @@ class KronosPredictor:
             values,
             [time_features(context) for context in contexts],
             np.stack([time_features(future) for future in futures]),
-            T=T,
-            top_k=top_k,
-            top_p=top_p,
-            paths=sample_count,
             names=names,
             on_step=progress(pred_len) if verbose else None,
+            **sampling,
         )
         return [
             pd.DataFrame(mean, columns=list(COLUMNS), index=future)
             for mean, future in zip(forecast.mean, futures, strict=True)
         ]
+
+
+def check_pair(model: Kronos, tokenizer: KronosTokenizer) -> None:
+    """Raise ValueError unless both speak of the same tokens."""
+    if (model.s1_bits, model.s2_bits) != (tokenizer.s1_bits, tokenizer.s2_bits):
+        raise ValueError(
+            f"the model has {model.s1_bits}+{model.s2_bits} bits, the tokenizer "
+            f"{tokenizer.s1_bits}+{tokenizer.s2_bits}; they do not belong together"
+        )
+
+
+def progress(steps: int) -> Callable[[int], None]:
+    """A counter on stderr."""
+
+    def show(done: int) -> None:
+        end = "\n" if done == steps else ""
+        sys.stderr.write(f"\rforecast step {done}/{steps}{end}")
+        sys.stderr.flush()
+
+    return show

@@ -12,7 +12,7 @@ from kronos.embeddings import HierarchicalEmbedding, TemporalEmbedding
 from kronos.layers import Attention, RMSNorm, TransformerBlock
 from kronos.weights.checkpoint import CheckpointMixin
 
-__all__ = ["Kronos", "TokenLosses"]
+__all__ = ["Kronos", "TokenLosses", "token_agreement"]
 
 DEPENDENCY_HEADS = 4
 
@@ -211,3 +211,22 @@ class Kronos(CheckpointMixin):
             sibling, hidden, causal=False, rotate=rotate, start=hidden.shape[1] - 1
         )
         return self.head.proj_s2(self.dep_layer.norm(hidden[:, -1] + mixed[:, 0]))
+
+
+@torch.inference_mode()
+def token_agreement(
+    model: Kronos, reference: Kronos, s1: Tensor, s2: Tensor, stamp: Tensor
+) -> float:
+    """Share of greedy choices, of s1 and of s2, in which ``model`` agrees with ``reference``.
+
+    Both see the same tokens (ids [B, T], stamp [B, T, 5]) and choose the next pair after each
+    position but the last, s2 given the true next s1.
+    """
+
+    def choices(which: Kronos) -> Tensor:
+        logits = which(
+            s1[:, :-1], s2[:, :-1], stamp[:, :-1], None, True, s1[:, 1:], causal=True, rotate=False
+        )
+        return torch.stack([part.argmax(dim=-1) for part in logits])
+
+    return float((choices(model) == choices(reference)).double().mean())

@@ -85,7 +85,7 @@ class KronosSpec:
             "sampling": self.sampling.model_dump(),
             "profile": self.profile,
             "kernel": self.kernel,
-            "compile": os.environ.get("KRONOS_COMPILE", "0") == "1",
+            "compile": False,  # always eager; earlier fingerprints name it too
             "repair": self.repair,
             "dtype": "float32",
             "device_kind": self.device.split(":")[0],

@@ -98,8 +98,7 @@ def _figures(content: Mapping[str, Any]) -> list[tuple[str, str]]:
 
 
 def _facts(content: Mapping[str, Any]) -> list[tuple[str, str]]:
-    compiled = content["identity"].get("compile")
-    mode = {None: "no torch model", False: "eager", True: "KRONOS_COMPILE=1"}[compiled]
+    mode = "eager" if "compile" in content["identity"] else "no torch model"
     facts = [
         ("made", content["created"]),
         ("change is counted from", content["previous"] or "no earlier signals"),

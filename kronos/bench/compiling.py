@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from statistics import median
 from typing import Any
 
@@ -11,7 +10,6 @@ import numpy as np
 import torch
 
 from kronos.bench.setup import build, hardware, measured, peak_bytes, windows
-from kronos.compilation import compile_steps, remember
 from kronos.devices import resolve_device
 
 __all__ = ["decide", "report", "run"]
@@ -29,7 +27,8 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         # Two models: what is compiled must not warm what is not.
         predictor = build(args.size, profile="exact", device=device)
         if kind == "compiled":
-            compile_steps(predictor.runner.decoder)
+            decoder = predictor.runner.decoder
+            decoder.step = torch.compile(decoder.step, dynamic=True)  # type: ignore[method-assign]
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
         before, times, errors, failures = peak_bytes(), [], [], []
@@ -73,11 +72,9 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
         "steps": args.steps,
         "outcomes": outcomes,
         "graphs": int(counters["stats"].get("unique_graphs", 0)),
-        "environment": os.environ.get("KRONOS_COMPILE"),
     }
     result["criteria"] = decide(outcomes)
     result["compile"] = all(result["criteria"].values())
-    remember(device, bool(result["compile"]))
     return result
 
 
@@ -113,11 +110,10 @@ def report(result: dict[str, Any]) -> str:
     lines.append(f"  graphs compiled: {result['graphs']}")
     lines += [f"  {'yes' if held else 'NO ':<4}{name}" for name, held in result["criteria"].items()]
     if result["compile"]:
-        lines.append("Decision: torch.compile may be used here; KRONOS_COMPILE=1 is honoured.")
+        lines.append("Decision: torch.compile would pass on this machine; forecasts stay eager.")
     else:
         lines.append(
-            "Decision: eager. `.env.compile` keeps TOTO_DISABLE_COMPILE=1 and leaves "
-            "KRONOS_COMPILE unset for this reason; KRONOS_COMPILE=1 would be ignored, with a "
-            "warning."
+            "Decision: eager. `.env.compile` keeps TOTO_DISABLE_COMPILE=1 for this reason; "
+            "KRONOS_COMPILE=1 has no effect."
         )
     return "\n".join(lines)

@@ -15,9 +15,9 @@ import torch
 import torch.nn.functional as F
 
 from kronos.embeddings import time_features
-from kronos.fast.linear import linear_factory
+from kronos.fast.blocks import linear_factory
 from kronos.fast.machine import processor
-from kronos.fast.panels import NativeLinear
+from kronos.fast.native import NativeLinear
 from kronos.predictor import KronosPredictor
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos

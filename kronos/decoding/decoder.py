@@ -10,14 +10,15 @@ Shapes: r or R rows, L positions, D width, V tokens. A decoder has four verbs:
 
 from __future__ import annotations
 
+import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.decoding.cache import CacheSlice, KVCache, blocks_up_to
-from kronos.decoding.newest import attend_newest
 from kronos.layers import Attention
 from kronos.transformer import Kronos
 
-__all__ = ["Decoder"]
+__all__ = ["Decoder", "attend_newest", "capture_steps"]
 
 
 class Decoder:
@@ -74,15 +75,12 @@ class Decoder:
         x = model.embedding(s1, s2) + model.time_emb(stamp)
         for block, layer in zip(model.transformer, cache.blocks, strict=True):
             attention, normed = block.self_attn, block.norm1(x)
-            query, key, value = project(attention, normed, normed, rotate=True)
+            query, key, value = project(attention, normed)
             target.write(layer, key, value)
             x = x + attention.attend(query, key, value, causal=True)
             x = x + block.ffn(block.norm2(x))
         hidden = model.norm(x)
-        cross = model.dep_layer.cross_attn
-        key = cross.split_heads(cross.k_proj(hidden))
-        value = cross.split_heads(cross.v_proj(hidden))
-        target.write(cache.dependency, cross.rotary(key) if self.dependency_rope else key, value)
+        target.write(cache.dependency, *self.dependency_memory(hidden, 0))
         return hidden[:, -1]
 
     def step(self, s1: Tensor, s2: Tensor, stamp: Tensor, cache: KVCache, position: int) -> Tensor:
@@ -91,17 +89,20 @@ class Decoder:
         x = model.embedding(s1[:, None], s2[:, None]) + model.time_emb(stamp[:, None])
         for block, layer in zip(model.transformer, cache.blocks, strict=True):
             attention, normed = block.self_attn, block.norm1(x)
-            query, key, value = project(attention, normed, normed, rotate=True, start=position)
+            query, key, value = project(attention, normed, position)
             cache.append(layer, key, value, position)
             x = x + attention.merge(attend_newest(query, layer, end))
             x = x + block.ffn(block.norm2(x))
         hidden = model.norm(x)
-        cross = model.dep_layer.cross_attn
+        cache.append(cache.dependency, *self.dependency_memory(hidden, position), position)
+        return hidden[:, 0]
+
+    def dependency_memory(self, hidden: Tensor, start: int) -> tuple[Tensor, Tensor]:
+        """Key and value [r, 4, L, E] that the dependency layer keeps of ``hidden`` [r, L, D]."""
+        cross = self.model.dep_layer.cross_attn
         key = cross.split_heads(cross.k_proj(hidden))
         value = cross.split_heads(cross.v_proj(hidden))
-        key = cross.rotary(key, position) if self.dependency_rope else key
-        cache.append(cache.dependency, key, value, position)
-        return hidden[:, 0]
+        return cross.rotary(key, start) if self.dependency_rope else key, value
 
     def s1_logits(self, hidden: Tensor) -> Tensor:
         """[R, V] of the next s1."""
@@ -118,13 +119,82 @@ class Decoder:
         return model.head.proj_s2(model.dep_layer.norm(hidden + mixed[:, 0]))
 
 
-def project(
-    attention: Attention, x: Tensor, memory: Tensor, *, rotate: bool, start: int = 0
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Query of ``x``, key and value of ``memory``, each [r, H, L, E]."""
+def project(attention: Attention, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
+    """Query, key and value [r, H, L, E] of ``x`` [r, L, D], rotated from position ``start`` on."""
     query = attention.split_heads(attention.q_proj(x))
-    key = attention.split_heads(attention.k_proj(memory))
-    value = attention.split_heads(attention.v_proj(memory))
-    if rotate:
-        query, key = attention.rotary(query, start), attention.rotary(key, start)
-    return query, key, value
+    key = attention.split_heads(attention.k_proj(x))
+    value = attention.split_heads(attention.v_proj(x))
+    return attention.rotary(query, start), attention.rotary(key, start), value
+
+
+def attend_newest(query: Tensor, layer: Tensor, end: int) -> Tensor:
+    """Attention of one query a row [R, H, 1, E] to the first ``end`` positions of a cache layer.
+
+    Torch's CPU attention gives a row other last bits on another thread when there is one query: its
+    scratch memory is then aligned differently from thread to thread. Here all scores are padded to
+    whole aligned blocks, so a row's bits depend on that row alone.
+
+    layer : [2, R, H, T, E], keys and values; values at [end, next multiple of 16) are finite.
+    Returns [R, H, 1, E].
+    """
+    if layer.device.type != "cpu":
+        return F.scaled_dot_product_attention(query, layer[0, :, :, :end], layer[1, :, :, :end])
+    _, rows, heads, length, width = layer.shape
+    keys, values = layer.view(2, rows * heads, length, width)[:, :, : blocks_up_to(end)]
+    scores = torch.bmm(query.reshape(rows * heads, 1, width) * width**-0.5, keys.transpose(1, 2))
+    scores[:, :, end:] = -torch.inf
+    return torch.bmm(scores.softmax(dim=-1), values).view(rows, heads, 1, width)
+
+
+class CapturedSteps:
+    """Stands in for ``decoder.step``: one launch a step in place of some two hundred.
+
+    The first step at each position of a cache is captured.
+
+    A decoder uses its cache again for every batch of the same shape, so later batches and calls
+    replay. A graph reads its inputs from tensors that stay in place.
+    """
+
+    def __init__(self, decoder: Decoder) -> None:
+        self.eager = decoder.step
+        self.cache: KVCache | None = None
+        self.graphs: dict[int, tuple[torch.cuda.CUDAGraph, Tensor]] = {}
+        self.inputs: tuple[Tensor, Tensor, Tensor] | None = None
+
+    def __call__(
+        self, s1: Tensor, s2: Tensor, stamp: Tensor, cache: KVCache, position: int
+    ) -> Tensor:
+        if cache is not self.cache:
+            self.cache, self.graphs = cache, {}
+            self.inputs = (s1.clone(), s2.clone(), stamp.clone())
+            self.pool = torch.cuda.graph_pool_handle()
+        assert self.inputs is not None
+        for held, given in zip(self.inputs, (s1, s2, stamp), strict=True):
+            held.copy_(given)
+        if position not in self.graphs:
+            self.graphs[position] = self.capture(cache, position)
+        graph, hidden = self.graphs[position]
+        graph.replay()
+        # The next replay overwrites what this one returned.
+        return hidden.clone()
+
+    def capture(self, cache: KVCache, position: int) -> tuple[torch.cuda.CUDAGraph, Tensor]:
+        assert self.inputs is not None
+        # A run outside the graph first, for libraries that allocate at their first use. It writes
+        # what the replay will write again.
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self.eager(*self.inputs, cache, position)
+        torch.cuda.current_stream().wait_stream(stream)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, pool=self.pool):
+            hidden = self.eager(*self.inputs, cache, position)
+        return graph, hidden
+
+
+def capture_steps(decoder: Decoder) -> None:
+    """Replay the decode steps of ``decoder`` from CUDA graphs. Raises ValueError off CUDA."""
+    if decoder.device.type != "cuda":
+        raise ValueError(f"cuda_graphs=True needs a CUDA device, not {decoder.device.type}")
+    decoder.step = CapturedSteps(decoder)  # type: ignore[method-assign]

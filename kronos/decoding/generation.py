@@ -1,6 +1,6 @@
 """Autoregressive generation over token ids.
 
-1. encode the normalised context once (:func:`encode_windows`);
+1. encode the normalised context once;
 2. prefill the context of each window once and share it among the window's paths, then a step at a
    time run the newest position against the cache and draw s1, then s2 given s1
    (:func:`generate_cached`). Beyond ``max_context`` every step sees the last ``max_context`` tokens
@@ -24,20 +24,14 @@ from torch.nn import functional
 
 from kronos.decoding.cache import DECODED_TOGETHER, CacheSlice, KVCache, up_to
 from kronos.decoding.decoder import Decoder, project
-from kronos.decoding.sampling import GlobalNoise, Noise, Sampling, SeededNoise, choose
+from kronos.decoding.sampling import Noise, Sampling, choose
 from kronos.layers import TransformerBlock
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
-__all__ = ["decode_tokens", "encode_windows", "generate_cached", "generate_tokens"]
+__all__ = ["decode_tokens", "generate_cached", "generate_tokens"]
 
 Tokens = tuple[Tensor, Tensor]
-
-
-def encode_windows(tokenizer: KronosTokenizer, x: Tensor) -> Tokens:
-    """(s1, s2), each [R, L], of normalised, clipped windows ``x`` [R, L, 6]."""
-    s1, s2 = tokenizer.encode(x, half=True)
-    return s1, s2
 
 
 def generate_cached(
@@ -139,8 +133,7 @@ def generate_tokens(
     steps: int,
     max_context: int,
     sampling: Sampling,
-    uniforms: Tensor | None = None,
-    noise: Noise | None = None,
+    noise: Noise,
     dependency_rope: bool = False,
     on_step: Callable[[int], None] | None = None,
 ) -> Tokens:
@@ -151,15 +144,11 @@ def generate_tokens(
     tokens : (s1, s2) of the context, each [R, L]
     stamp : [R, L + steps, 5], calendar features of the context and of the forecast bars
     max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    uniforms : [R, steps, 2], see :func:`kronos.decoding.sampling.path_uniforms`
-    noise : instead of ``uniforms``; with neither, torch's global generator is drawn from
     dependency_rope : whether the dependency layer rotates by true positions, as in training
 
     Returns (s1, s2), each [R, L + steps].
     """
-    rows, length = tokens[0].shape
-    if noise is None:
-        noise = GlobalNoise(rows, torch.arange(rows)) if uniforms is None else SeededNoise(uniforms)
+    length = tokens[0].shape[1]
     s1, s2 = (functional.pad(ids, (0, steps)) for ids in tokens)
     for step in range(steps):
         end = length + step
@@ -174,18 +163,15 @@ def generate_tokens(
     return s1, s2
 
 
-def decode_tokens(
-    tokenizer: KronosTokenizer, tokens: Tokens, *, steps: int, max_context: int
-) -> Tensor:
+def decode_tokens(tokenizer: KronosTokenizer, tokens: Tokens, *, steps: int) -> Tensor:
     """Normalised bars [R, steps, 6] of the last ``steps`` tokens, decoded within their context.
 
     The context runs first, then ``DECODED_TOGETHER`` positions at a time: no forward has a shape
     that depends on ``steps``, so a bar has the same bits however many follow it.
     """
-    s1, s2 = (ids[:, -max_context:] for ids in tokens)
-    before = s1.shape[1] - steps
+    before = tokens[0].shape[1] - steps
     padding = up_to(steps, DECODED_TOGETHER) - steps
-    codes = tokenizer.tokenizer.corners(*(functional.pad(ids, (0, padding)) for ids in (s1, s2)))
+    codes = tokenizer.tokenizer.corners(*(functional.pad(ids, (0, padding)) for ids in tokens))
     x = tokenizer.post_quant_embed(codes.type_as(tokenizer.head.weight))
     memory: list[Tokens] = []
     if before:
@@ -205,7 +191,7 @@ def decode_part(tokenizer: KronosTokenizer, x: Tensor, memory: list[Tokens], sta
     for number, block in enumerate(tokenizer.decoder):
         assert isinstance(block, TransformerBlock)
         normed = block.norm1(x)
-        query, key, value = project(block.self_attn, normed, normed, rotate=True, start=start)
+        query, key, value = project(block.self_attn, normed, start)
         if start:
             keys, values = memory[number]
             key, value = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)

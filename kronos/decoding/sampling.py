@@ -26,7 +26,6 @@ __all__ = [
     "choose",
     "filter_logits",
     "path_uniforms",
-    "sample",
     "top_p_by_value",
 ]
 
@@ -149,21 +148,6 @@ def choose(
     else:
         kept = filter_logits(logits, top_k=sampling.top_k, top_p=sampling.top_p)
     return noise.draw(kept.softmax(dim=-1), step, part)
-
-
-def sample(logits: Tensor, sampling: Sampling, uniforms: Tensor | None = None) -> Tensor:
-    """One token id [B] a row of ``logits`` [B, V].
-
-    ``uniforms`` [B] in [0, 1) choose by the inverse distribution function; without them one
-    ``torch.multinomial`` is drawn.
-    """
-    if sampling.T == 0 or (sampling.top_k == 1 and uniforms is not None):
-        return logits.argmax(dim=-1)
-    kept = filter_logits(logits / sampling.T, top_k=sampling.top_k, top_p=sampling.top_p)
-    probabilities = kept.softmax(dim=-1)
-    if uniforms is None:
-        return torch.multinomial(probabilities, 1).squeeze(-1)
-    return inverse_cdf(probabilities, uniforms)
 
 
 def inverse_cdf(probabilities: Tensor, uniforms: Tensor) -> Tensor:

@@ -1,7 +1,8 @@
-"""Which kernels the fast profile uses.
+"""Which kernel the fast profile uses, and what computes with it.
 
-"stock" and "onednn" are torch's operators with one linear or the other (:mod:`kronos.fast.linear`);
-"native" runs whole forwards in compiled C (:mod:`kronos.fast.native`).
+"stock" and "onednn" are torch's operators with one linear or the other (:mod:`kronos.fast.blocks`);
+"native" runs whole forwards in compiled C (:mod:`kronos.fast.native`), where a model's widths are
+whole vectors, else "stock" takes its place.
 
 A kernel changes the last bits of every forecast, so it is chosen once for a whole run
 (:func:`choose_kernel`), passed on as an argument, and where it is used only checked
@@ -21,17 +22,62 @@ from torch import Tensor
 
 from kronos.decoding.cache import CacheSlice
 from kronos.decoding.decoder import Decoder
-from kronos.fast.decoder import FastDecoder
-from kronos.fast.kernel_cache import KERNELS, remember_kernel, remembered_answer
-from kronos.fast.linear import OneDnnLinear
+from kronos.decoding.runner import BarsDecoder
+from kronos.fast.blocks import OneDnnLinear
+from kronos.fast.decoder import FastDecoder, NativeDecoder
+from kronos.fast.machine import KERNELS, remember_kernel, remembered_answer
 from kronos.fast.native import load_library
-from kronos.fast.native_decoder import NativeDecoder
+from kronos.fast.tokenizer import (
+    FastBarsDecoder,
+    NativeBarsDecoder,
+    NativeEncoder,
+    supports_tokenizer,
+)
+from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
-__all__ = ["KERNELS", "check_kernel", "choose_kernel", "speed_ratios"]
+__all__ = [
+    "KERNELS",
+    "check_kernel",
+    "choose_kernel",
+    "fast_bars_decoder",
+    "fast_decoder",
+    "fast_encoder",
+    "fault",
+    "speed_ratios",
+]
 
 # Worth another kernel's bits only beyond the noise of a timing.
 FASTER = 1.05
+
+
+def fast_decoder(
+    model: Kronos, *, kernel: str, max_context: int, dependency_rope: bool = False
+) -> Decoder:
+    """The decoder of the fast profile."""
+    rope, native = dependency_rope, kernel == "native"
+    if native and NativeDecoder.supports(model):
+        return NativeDecoder(model, max_context=max_context, dependency_rope=rope)
+    kernel = "stock" if native else kernel
+    return FastDecoder(model, kernel=kernel, max_context=max_context, dependency_rope=rope)
+
+
+def fast_bars_decoder(tokenizer: KronosTokenizer, *, kernel: str, max_context: int) -> BarsDecoder:
+    """From token ids to bars."""
+    native = kernel == "native"
+    if native and supports_tokenizer(tokenizer):
+        return NativeBarsDecoder(tokenizer, max_context=max_context)
+    kernel = "stock" if native else kernel
+    return FastBarsDecoder(tokenizer, kernel=kernel, max_context=max_context)
+
+
+def fast_encoder(
+    tokenizer: KronosTokenizer, *, kernel: str, max_context: int
+) -> NativeEncoder | None:
+    """From bars to token ids; None leaves that to the tokenizer."""
+    if kernel == "native" and supports_tokenizer(tokenizer):
+        return NativeEncoder(tokenizer, positions=max_context)
+    return None
 
 
 @torch.inference_mode()
@@ -161,11 +207,7 @@ def speed_ratios(repeats: int = 5) -> dict[str, float]:
         if fault(kernel) is not None:
             ratios[kernel] = 0.0
             continue
-        other = (
-            NativeDecoder(model, max_context=512)
-            if kernel == "native"
-            else FastDecoder(model, kernel=kernel, max_context=512)
-        )
+        other = fast_decoder(model, kernel=kernel, max_context=512)
 
         def prefill(decoder: Decoder) -> None:
             target = CacheSlice(decoder.new_cache(32, 300), 0, 4)

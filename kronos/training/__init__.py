@@ -5,7 +5,6 @@ Nothing here reads files or starts processes; ``python -m engine.train`` does, o
 
 from __future__ import annotations
 
-from kronos.training.data import TrainingBars, training_bars
 from kronos.training.evaluate import (
     evaluate_model,
     evaluate_tokenizer,
@@ -14,9 +13,8 @@ from kronos.training.evaluate import (
 )
 from kronos.training.objectives import ModelObjective, TokenizerObjective, share_codebook
 from kronos.training.sampler import WindowSampler
-from kronos.training.settings import Recipe, WindowRules
-from kronos.training.stage import Stage
-from kronos.training.windows import Batch, Span, Windows
+from kronos.training.stage import Recipe, Stage
+from kronos.training.windows import Batch, Span, TrainingBars, WindowRules, Windows, training_bars
 
 __all__ = [
     "Batch",

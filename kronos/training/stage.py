@@ -12,9 +12,34 @@ from torch.optim.lr_scheduler import OneCycleLR
 
 from kronos.training.objectives import Objective
 from kronos.training.sampler import Draw, WindowSampler
-from kronos.training.settings import Recipe
 
-__all__ = ["Stage", "step_seed"]
+__all__ = ["Recipe", "Stage", "step_seed"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One stage: AdamW under a one-cycle learning rate (Smith, 2018).
+
+    steps : optimiser steps
+    batch : windows of a step, over all workers and accumulated parts
+    accumulate : parts of a worker's batch whose gradients are added up before a step
+    pct_start, div_factor : share of the steps that the rate rises, and peak over first rate
+    evaluate_every : steps between looks at the validation windows
+    patience : looks without an improvement after which the stage ends; 0 never ends it early
+    """
+
+    steps: int
+    batch: int
+    learning_rate: float
+    max_grad_norm: float
+    weight_decay: float = 0.1
+    betas: tuple[float, float] = (0.9, 0.95)
+    pct_start: float = 0.03
+    div_factor: float = 10.0
+    accumulate: int = 1
+    epoch_windows: int = 100_000
+    evaluate_every: int = 500
+    patience: int = 0
 
 
 @dataclass(eq=False)

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from kronos.weights.folder import CARD_FILE, CONFIG_FILE, WEIGHTS_FILE, CheckpointError, one_line
+from kronos.weights.folder import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, one_line
 from kronos.weights.hub import fetch
 
 __all__ = ["CheckpointMixin"]
@@ -51,19 +51,14 @@ class CheckpointMixin(nn.Module, PyTorchModelHubMixin):
         name = str(pretrained_model_name_or_path)
         folder = Path(name)
         if not folder.is_dir():
-            try:
-                folder = fetch(
-                    name,
-                    (CONFIG_FILE, WEIGHTS_FILE),
-                    (CARD_FILE,),
-                    revision=revision,
-                    cache_dir=cache_dir,
-                    force_download=force_download,
-                    local_files_only=local_files_only,
-                    token=token,
-                )
-            except OSError as error:
-                raise CheckpointError(str(error)) from error
+            folder = fetch(
+                name,
+                revision=revision,
+                cache_dir=cache_dir,
+                force_download=force_download,
+                local_files_only=local_files_only,
+                token=token,
+            )
         return cls.from_folder(folder, map_location=map_location, **model_kwargs)
 
     @classmethod

@@ -1,4 +1,4 @@
-"""Files of a Hub repository: from the local cache, else by download, else a quick clear failure."""
+"""Checkpoints on the Hub: from the local cache, else by download, else a quick clear failure."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
 from huggingface_hub import constants, hf_hub_download, try_to_load_from_cache
@@ -18,17 +17,19 @@ from huggingface_hub.errors import (
     LocalEntryNotFoundError,
 )
 
-__all__ = ["HubError", "cached_folder", "fetch"]
+from kronos.weights.folder import (
+    CARD_FILE,
+    CONFIG_FILE,
+    WEIGHTS_FILE,
+    CheckpointError,
+    one_line,
+)
 
-
-class HubError(OSError):
-    """A Hub repository cannot be had. One line that says why and how to get it."""
+__all__ = ["fetch"]
 
 
 def fetch(
     repo: str,
-    files: Sequence[str],
-    optional: Sequence[str] = (),
     *,
     revision: str | None = None,
     cache_dir: str | Path | None = None,
@@ -36,41 +37,34 @@ def fetch(
     local_files_only: bool = False,
     token: str | bool | None = None,
 ) -> Path:
-    """A local folder that holds ``files`` of ``repo`` and those of ``optional`` that exist there.
+    """A local folder with the arguments and the weights of ``repo``, and its card if it has one.
 
     The cache is looked at first, so a checkpoint that was fetched once needs no network; a
     moved branch is then not noticed: pass ``force_download`` or a ``revision``. Raises
-    :class:`HubError` within about a second when the Hub cannot be reached.
+    :class:`CheckpointError` within about a second when the Hub cannot be reached.
     """
-    if not force_download:
-        folder = cached_folder(repo, files, revision=revision, cache_dir=cache_dir)
-        if folder is not None:
-            return folder
+    if not force_download and (folder := cached_folder(repo, revision, cache_dir)):
+        return folder
     what = f"{repo}@{revision}" if revision else repo
     absent = f"{what} is neither a folder nor in the local Hub cache"
     if local_files_only or constants.HF_HUB_OFFLINE:
-        raise HubError(f"{absent}, and offline mode is on; {advice(repo)}")
+        raise CheckpointError(f"{absent}, and offline mode is on; {advice(repo)}")
     if not reachable(constants.ENDPOINT):
-        raise HubError(f"{absent}, and {constants.ENDPOINT} cannot be reached; {advice(repo)}")
-    try:
-        return download(
-            repo, files, optional, revision, cache_dir=cache_dir, force=force_download, token=token
+        raise CheckpointError(
+            f"{absent}, and {constants.ENDPOINT} cannot be reached; {advice(repo)}"
         )
+    try:
+        return download(repo, revision, cache_dir, force=force_download, token=token)
     except Exception as error:  # a broken transfer raises whatever the HTTP library has for it
-        reason = " ".join(str(error).split())
-        raise HubError(f"{what} cannot be fetched from {constants.ENDPOINT}: {reason}") from error
+        raise CheckpointError(
+            f"{what} cannot be fetched from {constants.ENDPOINT}: {one_line(error)}"
+        ) from error
 
 
-def cached_folder(
-    repo: str,
-    files: Sequence[str],
-    *,
-    revision: str | None = None,
-    cache_dir: str | Path | None = None,
-) -> Path | None:
-    """The snapshot folder in the local cache that holds all of ``files``, or None."""
+def cached_folder(repo: str, revision: str | None, cache_dir: str | Path | None) -> Path | None:
+    """The snapshot folder in the local cache that holds the arguments and the weights, or None."""
     folder = None
-    for name in files:
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
         try:
             path = try_to_load_from_cache(repo, name, cache_dir=cache_dir, revision=revision)
         except HFValidationError:
@@ -83,16 +77,14 @@ def cached_folder(
 
 def download(
     repo: str,
-    files: Sequence[str],
-    optional: Sequence[str],
     revision: str | None,
-    *,
     cache_dir: str | Path | None,
+    *,
     force: bool,
     token: str | bool | None,
 ) -> Path:
     folder = None
-    for name in (*files, *optional):
+    for name in (CONFIG_FILE, WEIGHTS_FILE, CARD_FILE):
         try:
             path = hf_hub_download(
                 repo,
@@ -104,7 +96,7 @@ def download(
             )
         except EntryNotFoundError as error:
             # The local kind says that the network failed, not that the file is not there.
-            if name in optional and not isinstance(error, LocalEntryNotFoundError):
+            if name == CARD_FILE and not isinstance(error, LocalEntryNotFoundError):
                 continue
             raise
         verify(Path(path))

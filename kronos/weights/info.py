@@ -17,7 +17,7 @@ from kronos.weights.folder import (
     checkpoint_sha256,
     one_line,
 )
-from kronos.weights.hub import HubError, fetch
+from kronos.weights.hub import fetch
 
 __all__ = ["CheckpointInfo", "checkpoint_info"]
 
@@ -127,10 +127,7 @@ def _folder_of(name: str | Path, revision: str | None, *, part: str) -> Path:
             f"{text}: no such folder, and not a checkpoint name; use kronos-nano, "
             f"{', '.join(PUBLISHED)}, another owner/name on the Hub, or a folder"
         )
-    try:
-        return fetch(text, (CONFIG_FILE, WEIGHTS_FILE), (CARD_FILE,), revision=revision)
-    except HubError as error:
-        raise CheckpointError(str(error)) from error
+    return fetch(text, revision=revision)
 
 
 def _check_files(folder: Path) -> None:

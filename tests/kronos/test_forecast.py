@@ -16,8 +16,8 @@ from kronos.decoding.cache import CacheSlice
 from kronos.decoding.runner import Runner
 from kronos.fast.decoder import FastDecoder
 from kronos.fast.kernels import KERNELS, fault
-from kronos.precision import token_agreement
-from kronos.sanity import count_impossible, repair_bars
+from kronos.forecast import count_impossible, repair_bars
+from kronos.transformer import token_agreement
 
 STEPS = 4
 usable = [kernel for kernel in KERNELS if fault(kernel) is None]

@@ -7,7 +7,7 @@ import pytest
 from engine.config.settings import ModelSettings, ScoringSettings
 from engine.errors import UsageError
 from engine.forecasters.kronos import KronosSpec
-from kronos.fast import kernel_cache, kernels, native
+from kronos.fast import kernels, machine, native
 
 
 @pytest.fixture(autouse=True)
@@ -21,7 +21,7 @@ def spec(kernel: str, device: str = "cpu", **scoring) -> KronosSpec:
 
 
 def test_the_one_asked_for_is_taken_and_is_part_of_the_fingerprint():
-    kernel_cache.remember_kernel("onednn")
+    machine.remember_kernel("onednn")
     remembered, asked = spec("auto"), spec("stock")
     assert (remembered.kernel, asked.kernel) == ("onednn", "stock")
     differing = {k for k, v in asked.identity().items() if remembered.identity()[k] != v}

@@ -15,8 +15,7 @@ from kronos.decoding.cache import CacheSlice
 from kronos.decoding.decoder import Decoder
 from kronos.decoding.generation import decode_tokens, generate_cached, generate_tokens
 from kronos.decoding.sampling import GlobalNoise, Sampling, SeededNoise, path_uniforms
-from kronos.fast.kernels import KERNELS, fault
-from kronos.fast.profiles import fast_bars_decoder, fast_decoder
+from kronos.fast.kernels import KERNELS, fast_bars_decoder, fast_decoder, fault
 
 usable = [kernel for kernel in KERNELS if fault(kernel) is None]
 DECODERS = ["exact", *usable]
@@ -88,7 +87,7 @@ def test_tokens_equal_those_of_the_plain_path(kind: str, sampling: str, reach: s
         steps=steps,
         max_context=max_context,
         sampling=choice,
-        uniforms=uniforms,
+        noise=SeededNoise(uniforms),
     )
     for row in range(len(rows)):
         draw = first_difference(got, want, row, length)
@@ -146,7 +145,7 @@ def test_logits_of_prefill_and_steps(golden: Golden, kind: str, rope: bool) -> N
 def test_bars_of_tokens(golden: Golden, kernel: str) -> None:
     tokenizer, s1, s2 = golden.tokenizer(), golden.tensor("s1"), golden.tensor("s2")
     for steps in (1, 13, 40):
-        want = decode_tokens(tokenizer, (s1, s2), steps=steps, max_context=40)
+        want = decode_tokens(tokenizer, (s1, s2), steps=steps)
         fast = fast_bars_decoder(tokenizer, kernel=kernel, max_context=40)
         assert relative_error(fast.bars(s1, s2, torch.arange(4), steps), want) < 1e-5
 
@@ -159,7 +158,7 @@ def test_bars_of_paths_that_share_a_context(golden: Golden, kernel: str) -> None
     s1, s2 = golden.tensor("s1")[windows], golden.tensor("s2")[windows]
     for ids in (s1, s2):
         ids[:, -9:] = torch.randint(0, 8, (len(windows), 9), generator=rng)
-    want = decode_tokens(tokenizer, (s1, s2), steps=9, max_context=40)
+    want = decode_tokens(tokenizer, (s1, s2), steps=9)
     fast = fast_bars_decoder(tokenizer, kernel=kernel, max_context=40)
     assert relative_error(fast.bars(s1, s2, windows, 9), want) < 1e-5
 

@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 import torch
 
-from kronos.decoding.sampling import Sampling, filter_logits, path_uniforms, sample
+from kronos.decoding.sampling import (
+    GlobalNoise,
+    Sampling,
+    SeededNoise,
+    choose,
+    filter_logits,
+    path_uniforms,
+)
 
 LOGITS = torch.tensor([[3.0, 2.0, 2.0, 1.0, -1.0]])
 
@@ -41,6 +48,18 @@ def test_settings_outside_their_range(setting: dict[str, float], rule: str) -> N
         Sampling(**setting)  # type: ignore[arg-type]
 
 
+def sample(
+    logits: torch.Tensor, sampling: Sampling, uniforms: torch.Tensor | None = None
+) -> torch.Tensor:
+    rows = len(logits)
+    noise = (
+        GlobalNoise(rows, torch.arange(rows))
+        if uniforms is None
+        else SeededNoise(uniforms[:, None, None])
+    )
+    return choose(logits, sampling, noise, 0, 0, by_value=False)
+
+
 def test_greedy_takes_no_noise() -> None:
     state = torch.get_rng_state()
     assert sample(LOGITS, Sampling(T=0)).item() == 0
@@ -54,7 +73,7 @@ def test_uniforms_invert_the_distribution() -> None:
     for token in range(5):
         low = 0.0 if token == 0 else float(edges[token - 1])
         for u in (low + 1e-6, float(edges[token]) - 1e-6):
-            got = sample(LOGITS.double(), Sampling(top_p=1.0), torch.tensor([u]).double())
+            got = sample(LOGITS, Sampling(top_p=1.0), torch.tensor([u]).double())
             assert got.item() == token
 
 

@@ -17,14 +17,15 @@ import torch
 from kronos_golden import Golden
 from places import ROOT
 
-from kronos import Kronos, KronosPredictor, KronosTokenizer, compilation
+from kronos import Kronos, KronosPredictor, KronosTokenizer
 from kronos.bench import compiling, table
 from kronos.decoding.cache import CacheSlice
-from kronos.fast import kernel_cache, kernels, machine
+from kronos.decoding.decoder import Decoder
+from kronos.fast import kernels, machine
+from kronos.fast.decoder import NativeDecoder
+from kronos.fast.kernels import fast_decoder, fast_encoder
 from kronos.fast.native import load_library
-from kronos.fast.native_decoder import NativeDecoder
-from kronos.fast.native_tokenizer import NativeEncoder
-from kronos.fast.profiles import fast_decoder, fast_encoder
+from kronos.fast.tokenizer import NativeEncoder
 
 
 @pytest.fixture(autouse=True)
@@ -60,24 +61,24 @@ def test_an_answer_for_another_torch_is_not_taken(
 def test_a_broken_memory_is_as_none(own_cache: Path, content: str) -> None:
     own_cache.mkdir()
     (own_cache / "kernels.json").write_text(content)
-    assert kernel_cache.read_answers(own_cache / "kernels.json") == {}
-    assert kernel_cache.remembered_kernel() is None
+    assert machine.read_answers(own_cache / "kernels.json") == {}
+    assert machine.remembered_kernel() is None
 
 
 def test_remembering_needs_no_torch(own_cache: Path) -> None:
     """Its import takes longer than all else that a run with nothing to score does."""
-    kernel_cache.remember_kernel("onednn")
+    machine.remember_kernel("onednn")
     code = "import kronos, sys; print(kronos.remembered_kernel(), 'torch' in sys.modules)"
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["onednn", "False"]
-    assert kernel_cache.remembered_kernel("cuda:0") == "stock"
+    assert machine.remembered_kernel("cuda:0") == "stock"
 
 
 def test_the_compiled_kernel_is_remembered_with_its_library(own_cache: Path) -> None:
-    kernel_cache.remember_kernel("native")
-    assert kernel_cache.remembered_kernel() is None
-    kernel_cache.library_path().touch()
-    assert kernel_cache.remembered_kernel() == "native"
+    machine.remember_kernel("native")
+    assert machine.remembered_kernel() is None
+    machine.library_path().touch()
+    assert machine.remembered_kernel() == "native"
 
 
 def no_probe() -> dict[str, float]:
@@ -87,7 +88,7 @@ def no_probe() -> dict[str, float]:
 @pytest.mark.skipif(kernels.native_fault() is not None, reason="no compiled kernel here")
 def test_an_answer_outlives_its_library(own_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Timing noise in a second probe would change the kernel, and with it all scores."""
-    kernel_cache.remember_kernel("native")
+    machine.remember_kernel("native")
     monkeypatch.setattr(kernels, "speed_ratios", no_probe)
     assert kernels.choose_kernel() == "native"
 
@@ -101,18 +102,18 @@ def test_an_answer_that_cannot_be_written_holds_for_the_process(
     monkeypatch.setattr(kernels, "fault", lambda _: None)
     assert kernels.choose_kernel() == "onednn"
     monkeypatch.setattr(kernels, "speed_ratios", no_probe)
-    assert kernels.choose_kernel() == kernel_cache.remembered_kernel() == "onednn"
+    assert kernels.choose_kernel() == machine.remembered_kernel() == "onednn"
 
 
 def test_of_two_runs_that_probe_at_once_the_first_answer_stands(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     def slow() -> dict[str, float]:
-        kernel_cache.remember_kernel("stock")  # the other run's, meanwhile
+        machine.remember_kernel("stock")  # the other run's, meanwhile
         return {"onednn": 2.0, "native": 0.0}
 
     monkeypatch.setattr(kernels, "speed_ratios", slow)
-    assert kernels.choose_kernel() == kernel_cache.remembered_answer() == "stock"
+    assert kernels.choose_kernel() == machine.remembered_answer() == "stock"
 
 
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="vector instructions of x86")
@@ -159,7 +160,7 @@ def forward_bits() -> str:
 @pytest.mark.skipif(kernels.native_fault() is not None, reason="no compiled kernel here")
 class TestNative:
     def test_a_damaged_library_is_compiled_again(self, own_cache: Path) -> None:
-        path = kernel_cache.library_path()
+        path = machine.library_path()
         path.parent.mkdir()
         path.write_bytes(b"no library")
         load_library.cache_clear()
@@ -267,22 +268,13 @@ def test_compile_criteria(compiled: dict[str, Any], passes: bool) -> None:
     assert all(criteria.values()) is passes
 
 
-@pytest.mark.parametrize("verdict", [None, False, True])
-def test_compile_only_where_the_benchmark_passed(
-    learned: Golden, monkeypatch: pytest.MonkeyPatch, verdict: bool | None
+def test_compiling_is_not_asked_for_by_the_environment(
+    learned: Golden, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    if verdict is not None:
-        compilation.remember(torch.device("cpu"), verdict)
     monkeypatch.setenv("KRONOS_COMPILE", "1")
-    compiled: list[object] = []
-    monkeypatch.setattr(compilation, "compile_steps", compiled.append)
-    if verdict:
-        KronosPredictor(learned.model(), learned.tokenizer(), "cpu")
-    else:
-        said = "did not pass" if verdict is False else "has not been run"
-        with pytest.warns(UserWarning, match=f"KRONOS_COMPILE=1 is ignored.*{said}"):
-            KronosPredictor(learned.model(), learned.tokenizer(), "cpu")
-    assert len(compiled) == bool(verdict)
+    with pytest.warns(UserWarning, match="KRONOS_COMPILE=1 has no effect, eager mode is used"):
+        predictor = KronosPredictor(learned.model(), learned.tokenizer(), "cpu")
+    assert predictor.runner.decoder.step.__func__ is Decoder.step
 
 
 def test_a_section_is_replaced_in_its_place() -> None:

@@ -9,9 +9,8 @@ from kronos_golden import Golden, relative_error
 from torch import nn
 
 from kronos.quantizer import BinarySphericalQuantizer
-from kronos.training.baselines import fit_tables
-from kronos.training.losses import next_token_losses, tokenizer_loss
-from kronos.training.objectives import share_codebook
+from kronos.training.evaluate import fit_tables
+from kronos.training.objectives import next_token_losses, share_codebook, tokenizer_loss
 
 
 def test_model_losses_are_the_published_ones(golden: Golden) -> None:
