@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(version("kronos-engine"))
         return 0
     if name not in COMMANDS:
-        from engine.config.keys import nearest
+        from engine.errors import nearest
 
         hint = f"did you mean '{nearest(name, COMMANDS)}'?"
         print(f"error: unknown command {name!r}; {hint} (--help lists them)", file=sys.stderr)

@@ -8,7 +8,6 @@ Dates are the exchange's own; times are UTC.
 
 from __future__ import annotations
 
-import difflib
 import warnings
 from bisect import bisect_left, bisect_right
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import numpy as np
 
-from engine.errors import UsageError
+from engine.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     import polars as pl
@@ -234,8 +233,8 @@ def _exchange(name: str) -> Any:
 
     known = exchange_calendars.get_calendar_names(include_aliases=True)
     if name not in known:
-        nearest = difflib.get_close_matches(name.upper(), known, n=1, cutoff=0.0)[0]
-        raise UsageError(f"data.calendar: unknown calendar {name!r}; the nearest is {nearest!r}")
+        near = nearest(name, known)
+        raise UsageError(f"data.calendar: unknown calendar {name!r}; the nearest is {near!r}")
     first, last = pd.Timestamp(_FIRST), pd.Timestamp(_LAST)
     try:
         with warnings.catch_warnings():

@@ -16,8 +16,9 @@ from engine.calendar import TradingCalendar
 from engine.config.settings import DataSettings
 from engine.data.contract import PRICES
 from engine.data.market import Market, load_market
-from engine.data.request import requested_source, wanted
-from engine.data.sources import SourceData
+from engine.data.request import wanted
+from engine.data.source import SourceData
+from engine.data.sources import open_source
 
 __all__ = ["MarketCopies"]
 
@@ -52,7 +53,7 @@ class MarketCopies:
 
     def __init__(self, data: DataSettings) -> None:
         self._data = data
-        self._source = requested_source(data, TradingCalendar(data.calendar))
+        self._source = open_source(data, TradingCalendar(data.calendar))
         self._loaded = self._source.fetch(wanted(data), data.start, data.end)
         loaded = self._loaded
         # Indices that are series of the source are changed with the rows, and parted again.

@@ -30,8 +30,8 @@ def run(arguments: list[str]) -> BenchResult:
     settings = SimulatedSettings(n_tickers=options.tickers, start=date(2004, 1, 2), end=end)
     calendar.sessions(settings.start, end)
     started = time.perf_counter()
-    parts = list(Simulation(settings, calendar).batches(1_000_000))
-    bars = pl.concat(parts).with_columns(source=pl.lit("simulated"))
+    market = Simulation(settings, calendar).run()
+    bars = market.bars.with_columns(source=pl.lit("simulated"))
     simulated = time.perf_counter() - started
     found = audit(bars, calendar)
     audited = time.perf_counter() - started - simulated

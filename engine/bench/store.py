@@ -1,4 +1,4 @@
-"""The price store: imports as whole commands, and panels for scoring."""
+"""The price store: imports as whole commands, and reading the bars of a run."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from engine.data.store import PriceStore
 
 __all__ = ["SUMMARY", "run"]
 
-SUMMARY = "imports into the price store (once, again, 50 million rows) and panels"
+SUMMARY = "imports into the price store (once, again, 50 million rows), and reading"
 
 SMALL_ROWS = 569_297
 SESSIONS = 5_000
 TICKERS_A_FILE = 500
-LOOKBACK, ASOFS, PANEL_TICKERS = 252, 50, 5_000
+READ_SESSIONS = 504
 
 
 class _Timed(NamedTuple):
@@ -51,7 +51,7 @@ def run(arguments: list[str]) -> BenchResult:
         rows=rows,
         notes=(
             "imports are whole commands (python -m engine.data import), Python's start included",
-            "peak GB is the command's resident memory; of panels, the size of the array",
+            "peak GB is the command's resident memory; of reading, the size of the frame",
             "files and store are in the system's page cache; files are simulated"
             + ("" if given.file is None else f", the small one is {given.file.name}"),
         ),
@@ -81,22 +81,19 @@ def _large(folder: Path, rows: int) -> Iterator[tuple]:
     store = folder / "large.duckdb"
     timed = _import(files, store)
     yield "import a folder", f"{tickers * SESSIONS:,}", timed.seconds, timed.gigabytes
-    yield from _panels(store)
+    yield _read(store)
 
 
-def _panels(path: Path) -> Iterator[tuple]:
+def _read(path: Path) -> tuple:
     store = PriceStore.open(path)
     span = store.span()
     assert span is not None
-    asofs = store.calendar.sessions(*span)[-ASOFS * 5 :: 5]
-    names = store.tickers()[:PANEL_TICKERS]
-    for what in ("panel, first of a process", "panel, warm"):
-        started = time.perf_counter()
-        panel = store.panel(asofs, LOOKBACK, names)
-        seconds = time.perf_counter() - started
-        shape = f"{len(names):,} × {LOOKBACK} × {len(asofs)}"
-        yield what, shape, seconds, panel.values.nbytes / 1e9
-        del panel
+    first = store.calendar.sessions(*span)[-READ_SESSIONS]
+    started = time.perf_counter()
+    bars = store.bars(None, first)
+    seconds = time.perf_counter() - started
+    what = f"read the last {READ_SESSIONS} sessions"
+    return what, f"{bars.height:,}", seconds, bars.estimated_size() / 1e9
 
 
 def _import(file: Path, store: Path) -> _Timed:

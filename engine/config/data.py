@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import zoneinfo
 from datetime import date
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from engine.config.section import Count, Positive, Section, Share
+from engine.errors import nearest
 
 __all__ = ["ColumnSettings", "DataSettings", "LatestSettings", "SimulatedSettings"]
 
@@ -87,6 +89,13 @@ class DataSettings(Section):
     start: date | None = None
     end: date | None = None
     calendar: str = "XNYS"
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, name: str | None) -> str | None:
+        if name is not None and name not in (known := zoneinfo.available_timezones()):
+            raise ValueError(f"unknown time zone {name!r}; the nearest is {nearest(name, known)!r}")
+        return name
 
     @model_validator(mode="after")
     def _consistent(self) -> DataSettings:

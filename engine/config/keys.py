@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from collections.abc import Iterable, Iterator
@@ -13,13 +12,13 @@ import yaml
 from pydantic import BaseModel
 
 from engine.config.settings import Settings, StrategySettings
-from engine.errors import UsageError
+from engine.errors import UsageError, nearest
 
 __all__ = [
     "describe_settings",
     "from_text",
     "is_known",
-    "nearest",
+    "nearest_key",
     "path_settings",
     "setting_types",
 ]
@@ -54,15 +53,12 @@ def is_known(key: str, model: type[BaseModel] = Settings) -> bool:
     return key in setting_types(model)
 
 
-def nearest(key: str, names: Iterable[str] | None = None) -> str | None:
+def nearest_key(key: str, names: Iterable[str] | None = None) -> str | None:
     """The known name most like `key`, by spelling; a right last part in a wrong section wins."""
     known = list(setting_types() if names is None else names)
     leaf = key.rsplit(".", 1)[-1]
     same_leaf = [name for name in known if name.rsplit(".", 1)[-1] == leaf]
-    if same_leaf:
-        return difflib.get_close_matches(key, same_leaf, n=1, cutoff=0.0)[0]
-    close = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-    return close[0] if close else None
+    return nearest(key, same_leaf or known)
 
 
 def from_text(key: str, text: str, model: type[BaseModel] = Settings) -> Any:

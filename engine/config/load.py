@@ -18,7 +18,7 @@ from typing import Any, NoReturn, TypeVar
 import yaml
 from pydantic import BaseModel, ValidationError
 
-from engine.config.keys import from_text, is_known, nearest, setting_types
+from engine.config.keys import from_text, is_known, nearest_key, setting_types
 from engine.config.settings import Settings
 from engine.errors import UsageError
 
@@ -197,7 +197,7 @@ def _require_known(key: str, where: str, model: type[BaseModel]) -> None:
 
 def _reject(key: str, where: str, model: type[BaseModel], extra: Sequence[str] = ()) -> NoReturn:
     candidates = [*setting_types(model), *extra]
-    hint = nearest(key, candidates)
+    hint = nearest_key(key, candidates)
     raise UsageError(f"unknown key '{key}' ({where}); did you mean '{hint}'?")
 
 

@@ -1,4 +1,4 @@
-"""Prices adjusted for splits and dividends.
+"""Splits and dividends, as factors that adjust prices.
 
 1. `action_factors` gives each action its own factor: a split of r new shares per old one makes an
    old share worth r of the prices after it; a dividend D, taken at the close P before it,
@@ -10,15 +10,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
-
 import polars as pl
 
-from engine.data.contract import PRICES
-
-__all__ = ["Adjusted", "action_factors", "adjust", "with_factors"]
-
-Adjusted = Literal[True, False, "asof"]
+__all__ = ["action_factors", "with_factors"]
 
 
 def action_factors(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
@@ -89,21 +83,3 @@ def with_factors(bars: pl.DataFrame, actions: pl.DataFrame) -> pl.DataFrame:
         .with_columns(adj_factor=pl.col("adj_factor") * pl.col("_factor").fill_null(1.0))
         .drop("_factor")
     )
-
-
-def adjust(bars: pl.DataFrame, base: pl.DataFrame | None = None) -> pl.DataFrame:
-    """Prices times adj_factor, volume divided by it, and adj_factor 1.
-
-    `base` (ticker, base) is the factor to divide by: that of the date whose money is meant. Money
-    traded (`amount`) is what it was.
-    """
-    factor = pl.col("adj_factor")
-    if base is not None:
-        bars = bars.join(base, on="ticker", how="left", maintain_order="left")
-        factor = factor / pl.col("base").fill_null(1.0)
-    adjusted = bars.with_columns(
-        *(pl.col(name) * factor for name in PRICES),
-        pl.col("volume") / factor,
-        adj_factor=pl.lit(1.0),
-    )
-    return adjusted.drop("base", strict=False)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,6 +67,4 @@ def parse_arguments(argv: Sequence[str], options: Mapping[str, bool]) -> Argumen
 
 
 def _environment() -> set[str]:
-    import os
-
     return set(read_environment(os.environ))

@@ -11,12 +11,11 @@ calendar (`engine.data.sessions`).
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 
 import polars as pl
 
-from engine.errors import UsageError
+from engine.errors import UsageError, nearest
 
 __all__ = ["BARS", "INTRADAY", "OPTIONAL", "PRICES", "REQUIRED", "complete", "conform"]
 
@@ -168,8 +167,7 @@ def _hint(column: str, columns: Iterable[str]) -> str:
     names = list(columns)
     if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         return "; the file seems to separate columns by something else than a comma"
-    spelled = {name.lower().strip(): name for name in reversed(names)}
-    close = difflib.get_close_matches(column, spelled, n=1, cutoff=0.8)
+    close = nearest(column, names, at_least=0.8)
     if close:
-        return f"; rename `{spelled[close[0]]}` to `{column}`"
+        return f"; rename `{close}` to `{column}`"
     return f"; it has {', '.join(names[:12])}" if names else ""

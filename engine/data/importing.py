@@ -12,22 +12,28 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from rich.console import Console
 
 from engine.command import make_console
 from engine.data.arguments import Arguments, parse_arguments
+from engine.data.check.splits import detect_splits
+from engine.data.market import content_hash
 from engine.data.source import ACTIONS
+from engine.data.sources import FileSource, open_source
+from engine.data.sources.files import file_kind
+from engine.data.sources.tables import read_actions, read_members
+from engine.data.store.exports import find_import, read_manifest
 from engine.data.store.reader import PriceStore
+from engine.data.store.writer import Delivery, ImportResult, StoreWriter
 from engine.errors import UsageError
-
-if TYPE_CHECKING:
-    from engine.data.store.writer import Delivery, ImportResult, StoreWriter
+from engine.files import write_json
 
 __all__ = ["BATCH_ROWS", "fingerprint", "run_import"]
 
@@ -81,8 +87,6 @@ def run_import(arguments: list[str]) -> int:
         with _writer(given) as writer:
             done.append(_adopt_splits(writer, console))
     if "json" in given.options:
-        from engine.files import write_json
-
         content = {"version": 1, "store": str(given.store), "imports": done}
         write_json(Path(str(given.options["json"])), content)
     return 0
@@ -107,8 +111,6 @@ def fingerprint(path: Path, settings: Any, table: str) -> str:
 def _import_files(
     given: Arguments, files: list[Path], table: str, console: Console
 ) -> list[dict[str, Any]]:
-    from engine.data.store.exports import find_import, read_manifest
-
     for file in files:
         if not file.exists():
             raise UsageError(f"no such file or folder: {file}")
@@ -139,8 +141,6 @@ def _import_files(
 
 
 def _writer(given: Arguments) -> Any:
-    from engine.data.store.writer import StoreWriter
-
     explicit = "data.calendar" in given.given
     return StoreWriter.open(
         given.store, calendar=given.settings.data.calendar if explicit else None
@@ -150,11 +150,6 @@ def _writer(given: Arguments) -> Any:
 def _file_delivery(
     given: Arguments, file: Path, content: str, table: str, writer: StoreWriter
 ) -> Delivery:
-    from engine.data.request import known_zone
-    from engine.data.sources.files import FileSource, file_kind
-    from engine.data.sources.tables import read_actions, read_members
-    from engine.data.store.writer import Delivery
-
     data = given.settings.data
     kind = file_kind(file)
     if table == "actions":
@@ -164,7 +159,7 @@ def _file_delivery(
     source = FileSource(
         file,
         kind,
-        zone=known_zone(data.timezone) or writer.calendar.zone,
+        zone=data.timezone or writer.calendar.zone,
         columns=data.columns.model_dump(exclude_none=True),
     )
     batches = source.batches(BATCH_ROWS, data.universe, data.start, data.end)
@@ -175,17 +170,11 @@ def _file_delivery(
 
 def _import_source(given: Arguments, console: Console) -> list[dict[str, Any]]:
     """The bars of `data.source`: fetched whole, then stored."""
-    import polars as pl
-
-    from engine.data.market import content_hash
-    from engine.data.request import requested_source
-    from engine.data.store.writer import Delivery
-
     data = given.settings.data
     if data.source == "duckdb":
         raise UsageError("data.source duckdb is a store itself: name a file, or another source")
     with _writer(given) as writer:
-        source = requested_source(data, writer.calendar)
+        source = open_source(data, writer.calendar)
         loaded = source.fetch(_asked(given), data.start, data.end)
         series = [
             rows.with_columns(ticker=pl.lit(name)) for name, rows in sorted(loaded.series.items())
@@ -229,8 +218,6 @@ def _add(writer: StoreWriter, delivery: Delivery, console: Console) -> dict[str,
 
 def _progress(console: Console, what: str) -> Callable[[int], None]:
     """A line every few seconds: a small import says nothing until its end."""
-    import time
-
     started = time.monotonic()
     said = [started]
 
@@ -271,8 +258,6 @@ def _told_known(console: Console, what: Path | str, entry: dict[str, Any]) -> di
 
 def _unexplained_splits(store: PriceStore) -> pl.DataFrame:
     """ticker, date, ratio of every split that shows in the adjusted prices, sorted."""
-    from engine.data.check import detect_splits
-
     recorded = set(store.factors_recorded())
     names = [name for name in store.tickers() if name not in recorded]
     found = [
@@ -286,9 +271,6 @@ def _unexplained_splits(store: PriceStore) -> pl.DataFrame:
 
 def _adopt_splits(writer: StoreWriter, console: Console) -> dict[str, Any]:
     """Store them as actions, telling each; returns what the import did, for `--json`."""
-    from engine.data.market import content_hash
-    from engine.data.store.writer import Delivery
-
     splits = _unexplained_splits(PriceStore.open(writer.path))
     if splits.is_empty():
         console.print("no split shows in the prices that the actions do not explain")

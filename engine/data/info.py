@@ -12,7 +12,9 @@ from rich.table import Table
 from engine.command import make_console
 from engine.data.arguments import parse_arguments
 from engine.data.store.exports import export_folder
+from engine.data.store.reader import PriceStore
 from engine.errors import UsageError
+from engine.files import write_json
 from engine.scoring.cache import cache_folder, describe_cache, prune_cache
 
 __all__ = ["describe_store", "run_info"]
@@ -51,16 +53,12 @@ def run_info(arguments: list[str]) -> int:
     content["score_cache"] = _describe_cache(root)
     _show_cache(console, content["score_cache"])
     if "json" in given.options:
-        from engine.files import write_json
-
         write_json(Path(str(given.options["json"])), content)
     return 0
 
 
 def describe_store(path: Path) -> dict[str, Any]:
     """Everything the command shows, in the types of JSON."""
-    from engine.data.store import PriceStore
-
     store = PriceStore.open(path)
     bars = [_describe_bars(PriceStore.open(path, bar=bar)) for bar in store.bar_sizes]
     actions, members, lost = store.actions(), store.members(), store.quarantine()

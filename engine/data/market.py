@@ -1,6 +1,6 @@
 """The bars of one run: candidates, benchmark, volatility index, and every row left out.
 
-1. `requested_source` opens the source; its `fetch` reads the rows asked for.
+1. `open_source` opens the source; its `fetch` reads the rows asked for.
 2. `rules.judge` splits rows into kept and quarantined; `contract.complete` fills volume.
 3. Benchmark and volatility index are taken from the source's series or from its tickers.
 4. What the settings ask for and the source lacks is an error that names the nearest (`request`).
@@ -17,19 +17,19 @@ from functools import cached_property
 import polars as pl
 
 from engine.calendar import TradingCalendar
+from engine.config.data import DataSettings
 from engine.data.actions import action_factors, with_factors
 from engine.data.contract import BARS, INTRADAY, PRICES, complete
 from engine.data.request import (
-    DataRequest,
     check_names,
     nothing_found,
     nothing_kept,
-    requested_source,
     wanted,
 )
 from engine.data.rules import QUARANTINE, judge
 from engine.data.sessions import finished
-from engine.data.sources import Source, SourceData
+from engine.data.source import Source, SourceData, between
+from engine.data.sources import open_source
 from engine.errors import UsageError
 
 __all__ = ["Market", "content_hash", "load_market"]
@@ -150,7 +150,7 @@ class Market:
 
 
 def load_market(
-    data: DataRequest,
+    data: DataSettings,
     *,
     now: datetime | None = None,
     keep_partial: bool = False,
@@ -175,7 +175,7 @@ def load_market(
     calendar = TradingCalendar(data.calendar)
     if data.universe is not None and not data.universe:
         raise UsageError("data.universe is empty: name tickers, or null for every ticker")
-    source = requested_source(data, calendar) if source is None else source
+    source = open_source(data, calendar) if source is None else source
     loaded, partial = source.fetch(wanted(data), data.start, data.end), 0
     if data.source != "simulated" and not keep_partial:
         loaded, partial = finished(loaded, calendar, now or datetime.now(UTC))
@@ -185,7 +185,7 @@ def load_market(
 
     kept, quarantined = judge(loaded.bars, calendar)
     if "ts" in kept.columns:  # a source reads whole days about the limits of intraday bars
-        kept, quarantined = (_limited(rows, data) for rows in (kept, quarantined))
+        kept, quarantined = (between(rows, data.start, data.end) for rows in (kept, quarantined))
     if kept.is_empty():
         raise UsageError(nothing_kept(source, quarantined))
     kept, volume_missing = complete(kept.drop("source"))
@@ -216,7 +216,7 @@ def load_market(
     )
 
 
-def _candidates(bars: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
+def _candidates(bars: pl.DataFrame, data: DataSettings) -> pl.DataFrame:
     if data.universe is not None:
         bars = bars.filter(pl.col("ticker").is_in(data.universe))
     else:
@@ -246,20 +246,12 @@ def _index(
     return rows.select(*time, pl.col("open") * factor, pl.col("close") * factor), lost
 
 
-def _limited(rows: pl.DataFrame, data: DataRequest) -> pl.DataFrame:
-    """Rows of the sessions asked for, and those without a readable date."""
-    day = pl.col("date")
-    if data.start is not None:
-        rows = rows.filter((day >= data.start) | day.is_null())
-    return rows if data.end is None else rows.filter((day <= data.end) | day.is_null())
-
-
 def _unfinished(partial: int) -> dict[str, int]:
     return {"partial bar of the open session": partial} if partial else {}
 
 
 def _drops(
-    quarantine: pl.DataFrame, volume_missing: int, bars: pl.DataFrame, data: DataRequest
+    quarantine: pl.DataFrame, volume_missing: int, bars: pl.DataFrame, data: DataSettings
 ) -> dict[str, int]:
     counts = quarantine["rule"].value_counts().sort("rule")
     drops = {f"quarantined: {rule}": count for rule, count in counts.iter_rows()}

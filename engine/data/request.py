@@ -2,91 +2,23 @@
 
 from __future__ import annotations
 
-import difflib
-import zoneinfo
 from collections.abc import Iterable
-from datetime import date
-from pathlib import Path
-from typing import Protocol
 
 import polars as pl
 
-from engine.calendar import TradingCalendar
-from engine.config.data import SimulatedSettings
-from engine.data.sources import Source, SourceData, open_source
-from engine.errors import UsageError
+from engine.config.data import DataSettings
+from engine.data.source import Source, SourceData
+from engine.errors import UsageError, nearest
 
 __all__ = [
-    "DataRequest",
     "check_names",
-    "known_zone",
     "nothing_found",
     "nothing_kept",
-    "requested_source",
     "wanted",
 ]
 
 
-class ColumnNames(Protocol):
-    """The section `data.columns`."""
-
-    def model_dump(self, *, exclude_none: bool) -> dict[str, str]: ...
-
-
-class DataRequest(Protocol):
-    """The settings of the section `data`."""
-
-    @property
-    def source(self) -> str: ...
-    @property
-    def path(self) -> Path | None: ...
-    @property
-    def simulated(self) -> SimulatedSettings: ...
-    @property
-    def universe(self) -> list[str] | None: ...
-    @property
-    def benchmark(self) -> str | None: ...
-    @property
-    def volatility_index(self) -> str | None: ...
-    @property
-    def start(self) -> date | None: ...
-    @property
-    def end(self) -> date | None: ...
-    @property
-    def calendar(self) -> str: ...
-    @property
-    def store(self) -> Path | None: ...
-    @property
-    def bar(self) -> str | None: ...
-    @property
-    def columns(self) -> ColumnNames: ...
-    @property
-    def timezone(self) -> str | None: ...
-
-
-def requested_source(data: DataRequest, calendar: TradingCalendar) -> Source:
-    """The source that `data` names; raises UsageError where it cannot be opened."""
-    return open_source(
-        data.source,
-        data.path,
-        zone=known_zone(data.timezone) or calendar.zone,
-        columns=data.columns.model_dump(exclude_none=True),
-        store=data.store,
-        bar=data.bar,
-        calendar=data.calendar,
-        simulated=data.simulated if data.source == "simulated" else None,
-    )
-
-
-def known_zone(name: str | None) -> str | None:
-    """`name` itself; raises UsageError where it is no time zone."""
-    if name is not None and name not in zoneinfo.available_timezones():
-        near = _nearest(name, zoneinfo.available_timezones())
-        raise UsageError(f"data.timezone: unknown time zone {name!r}{near}")
-    return name
-
-
-def wanted(data: DataRequest) -> list[str] | None:
+def wanted(data: DataSettings) -> list[str] | None:
     """Tickers to read of the source; None: all."""
     if data.universe is None:
         return None
@@ -94,7 +26,7 @@ def wanted(data: DataRequest) -> list[str] | None:
     return [name for name in dict.fromkeys(named) if name is not None]
 
 
-def check_names(data: DataRequest, source: Source, loaded: SourceData) -> None:
+def check_names(data: DataSettings, source: Source, loaded: SourceData) -> None:
     """Every ticker and index that the settings name is one the source has, on whatever dates."""
     present = set(loaded.bars["ticker"].unique().to_list())
     asked = _asked(data)
@@ -108,7 +40,7 @@ def check_names(data: DataRequest, source: Source, loaded: SourceData) -> None:
             raise UsageError(f"{key}: {source.name} has no {name!r}{_nearest(name, known)}{none}")
 
 
-def _asked(data: DataRequest) -> list[tuple[str, str, bool]]:
+def _asked(data: DataSettings) -> list[tuple[str, str, bool]]:
     """(key, name, whether a series will do) of every ticker and index the settings name."""
     asked = [("data.universe", name, False) for name in data.universe or []]
     for key, name in (
@@ -120,7 +52,7 @@ def _asked(data: DataRequest) -> list[tuple[str, str, bool]]:
     return asked
 
 
-def nothing_found(source: Source, data: DataRequest) -> str:
+def nothing_found(source: Source, data: DataSettings) -> str:
     """Why a load came back without a row, in one line."""
     span = source.span()
     if span is None:
@@ -152,6 +84,5 @@ def nothing_kept(source: Source, quarantined: pl.DataFrame) -> str:
 
 
 def _nearest(name: str, known: Iterable[str]) -> str:
-    spelled = {other.upper(): other for other in sorted(known, reverse=True)}
-    close = difflib.get_close_matches(name.upper(), spelled, n=1, cutoff=0.0)
-    return f"; the nearest is {spelled[close[0]]!r}" if close else ""
+    near = nearest(name, known)
+    return f"; the nearest is {near!r}" if near else ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import polars as pl
 
-__all__ = ["ACTIONS", "MEMBERS", "SECTORS", "BatchSource", "Source", "SourceData", "within"]
+__all__ = ["ACTIONS", "MEMBERS", "SECTORS", "Source", "SourceData", "between", "within"]
 
 ACTIONS = pl.Schema(
     {
@@ -84,15 +84,6 @@ class Source(Protocol):
         ...
 
 
-@runtime_checkable
-class BatchSource(Protocol):
-    """A source that can hand over more rows than memory holds, part by part."""
-
-    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
-        """All its bars, at most about `rows` at a time; columns as in `SourceData.bars`."""
-        ...
-
-
 def within(
     rows: pl.LazyFrame,
     *,
@@ -117,6 +108,14 @@ def within(
         last = _midnight(end + timedelta(days=2)) if intraday else end
         rows = rows.filter((time <= last) | time.is_null())
     return rows
+
+
+def between(rows: pl.DataFrame, start: date | None, end: date | None) -> pl.DataFrame:
+    """Rows whose `date` lies from `start` to `end`, and those whose date is null."""
+    day = pl.col("date")
+    if start is not None:
+        rows = rows.filter((day >= start) | day.is_null())
+    return rows if end is None else rows.filter((day <= end) | day.is_null())
 
 
 def _midnight(day: date) -> datetime:

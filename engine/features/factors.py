@@ -14,7 +14,6 @@ dividend does, changes nothing but the factors that `reads` money.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,7 +25,7 @@ import polars as pl
 
 from engine.data import Market
 from engine.data.membership import is_member
-from engine.errors import UsageError
+from engine.errors import UsageError, nearest
 from engine.features.index import adjusted_close, attach_known, equal_weight_index
 
 __all__ = [
@@ -170,8 +169,8 @@ def check_factors(names: Sequence[str]) -> None:
     """Raises UsageError naming the first of `names` that is no factor, and the nearest one."""
     for name in names:
         if name not in FACTORS:
-            nearest = difflib.get_close_matches(name, FACTORS, n=1, cutoff=0.0)[0]
-            raise UsageError(f"features: unknown factor {name!r}; the nearest is {nearest!r}")
+            near = nearest(name, FACTORS)
+            raise UsageError(f"features: unknown factor {name!r}; the nearest is {near!r}")
 
 
 def market_features(market: Market, names: Sequence[str]) -> pl.DataFrame:

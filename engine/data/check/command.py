@@ -14,7 +14,8 @@ from engine.data.check.audit import audit
 from engine.data.check.findings import to_json
 from engine.data.check.limits import load_limits, load_symbol_changes
 from engine.data.check.show import print_audit, render_html
-from engine.data.request import known_zone, requested_source, wanted
+from engine.data.request import wanted
+from engine.data.sources import open_source
 from engine.data.sources.files import FileSource, file_kind
 from engine.data.store import PriceStore
 from engine.errors import UsageError
@@ -116,7 +117,7 @@ def read_files(given: Arguments, calendar: str | None) -> Rows:
     """
     data = given.settings.data
     exchange = TradingCalendar(calendar or data.calendar)
-    zone = known_zone(data.timezone) or exchange.zone
+    zone = data.timezone or exchange.zone
     columns = data.columns.model_dump(exclude_none=True)
     frames = [
         FileSource(path, file_kind(path), zone=zone, columns=columns).fetch().bars
@@ -145,7 +146,7 @@ def read_source(given: Arguments, calendar: str | None) -> Rows:
         named = calendar or data.calendar
     data = data.model_copy(update={"calendar": named})
     exchange = TradingCalendar(named)
-    source = requested_source(data, exchange)
+    source = open_source(data, exchange)
     loaded = source.fetch(wanted(data), data.start, data.end)
     empty = pl.DataFrame(schema=STATED)
     return Rows(loaded.bars, exchange, empty, loaded.quarantine, (source.name,))

@@ -144,19 +144,6 @@ class Simulation:
             bars, actions, listings, signal, index, volatility, regimes, self.settings.horizon
         )
 
-    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
-        """All bars, at most about `rows` at a time, in the order of the tickers."""
-        size = max(1, min(_CHUNK, rows // max(1, len(self.sessions))))
-        held: list[pl.DataFrame] = []
-        for about, _, prices in self._chunks(None, size):
-            bars = self._bars(about, prices)
-            if held and sum(part.height for part in held) + bars.height > rows:
-                yield pl.concat(held)
-                held = []
-            held.append(bars)
-        if held:
-            yield pl.concat(held)
-
     def indices(self) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         """The market index, its volatility index, and the regimes."""
         factors = self._shared()
@@ -182,9 +169,7 @@ class Simulation:
             )
         return self._factors
 
-    def _chunks(
-        self, tickers: Collection[str] | None, size: int = _CHUNK
-    ) -> Iterator[tuple[Traits, Returns, Prices]]:
+    def _chunks(self, tickers: Collection[str] | None) -> Iterator[tuple[Traits, Returns, Prices]]:
         if not self.sessions:
             return
         numbers = np.arange(self.settings.n_tickers)
@@ -193,8 +178,8 @@ class Simulation:
             numbers = np.array([n for n in numbers.tolist() if _name(n) in wanted], dtype=np.int64)
         strength = planted_strength(self.settings)
         factors = self._shared()
-        for start in range(0, len(numbers), size):
-            part = numbers[start : start + size]
+        for start in range(0, len(numbers), _CHUNK):
+            part = numbers[start : start + _CHUNK]
             about = traits(self._randomness, part, self.settings)
             draws = self._randomness.tickers(part, len(self.sessions))
             returns = name_returns(about, draws, factors, self.settings)
@@ -208,15 +193,21 @@ class Simulation:
         amount = columns["volume"] * sum(columns[name] for name in names[:4]) / 4
         keys = self._keys(about, trades)
         rest = {**columns, "amount": amount, "adj_factor": prices.factor.T[trades]}
-        return pl.DataFrame({"date": keys["date"], "ticker": keys["ticker"], **rest})
+        return pl.DataFrame({"date": keys["date"], "ticker": keys["ticker"], **rest}).select(
+            BARS.names()
+        )
 
     def _frames(
         self, about: Traits, returns: Returns, prices: Prices
     ) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame, pl.DataFrame]:
         trades = prices.trades.T
         signal = self._keys(about, trades).with_columns(signal=returns.signal.T[trades])
-        bars = self._bars(about, prices).select(BARS.names())
-        return bars, self._actions(about, prices), self._listings(about, returns), signal
+        return (
+            self._bars(about, prices),
+            self._actions(about, prices),
+            self._listings(about, returns),
+            signal,
+        )
 
     def _keys(self, about: Traits, where: np.ndarray) -> pl.DataFrame:
         """date, ticker of the cells [tickers, sessions] that are true."""

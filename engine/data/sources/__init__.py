@@ -1,80 +1,52 @@
-"""Where bars come from."""
+"""Where bars come from: one module a source."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 from engine.calendar import TradingCalendar
-from engine.config.data import SimulatedSettings
-from engine.data.source import BatchSource, Source, SourceData
+from engine.config.data import DataSettings
+from engine.data.source import Source
 from engine.data.sources.embedded import EmbeddedSource
 from engine.data.sources.files import FileSource
-from engine.errors import UsageError
+from engine.data.store.reader import PriceStore
 
-__all__ = ["BatchSource", "EmbeddedSource", "FileSource", "Source", "SourceData", "open_source"]
+__all__ = ["EmbeddedSource", "FileSource", "open_source"]
 
 
-def open_source(
-    kind: str,
-    path: Path | str | None = None,
-    *,
-    zone: str = "UTC",
-    columns: Mapping[str, str] | None = None,
-    store: Path | str | None = None,
-    bar: str | None = None,
-    calendar: str = "",
-    simulated: SimulatedSettings | None = None,
-) -> Source:
-    """The source named by `data.source`, reading `data.path` or `data.store` where it needs one.
+def open_source(data: DataSettings, calendar: TradingCalendar) -> Source:
+    """The source that `data.source` names.
 
     Parameters
     ----------
-    zone
-        Of the times of intraday bars in files that are written without one.
-    columns
-        `data.columns`: name of the contract → name in the files.
-    store, bar, calendar
-        `data.store`, the length of bars to read of it, and the calendar it must be of; also the
-        calendar of a simulated market.
-    simulated
-        `data.simulated`.
+    data
+        The section `data`.
+    calendar
+        The exchange; its zone is that of times which are written without one, unless
+        `data.timezone` names another.
 
     Raises
     ------
     UsageError
-        The kind is unknown, it needs a path and has none, or its package is not installed.
+        There is nothing at `data.path` or `data.store`, or the source's package is not installed.
     """
-    match kind:
+    zone = data.timezone or calendar.zone
+    match data.source:
         case "embedded":
             return EmbeddedSource()
         case "simulated":
             # SciPy's filters take a while to import: only for those who simulate.
             from engine.data.sources.simulated import SimulatedSource
 
-            return SimulatedSource(
-                simulated or SimulatedSettings(), TradingCalendar(calendar or "XNYS")
-            )
+            return SimulatedSource(data.simulated, TradingCalendar(data.calendar))
         case "parquet" | "csv":
-            if path is None:
-                raise UsageError(f"data.path is required with data.source {kind}")
-            parquet = kind == "parquet"
-            return FileSource(path, "parquet" if parquet else "csv", zone=zone, columns=columns)
+            columns = data.columns.model_dump(exclude_none=True)
+            return FileSource(str(data.path), data.source, zone=zone, columns=columns)
         case "duckdb":
-            if store is None:
-                raise UsageError("data.store is required with data.source duckdb")
-            from engine.data.sources.store import StoreSource
-
-            return StoreSource(store, bar=bar, calendar=calendar)
+            return PriceStore.open(str(data.store), bar=data.bar, calendar=data.calendar)
         case "yfinance":
             from engine.data.sources.yahoo import YahooSource
 
-            return YahooSource(bar=bar or "1d", zone=zone)
+            return YahooSource(bar=data.bar or "1d", zone=zone)
         case "alpaca":
             from engine.data.sources.alpaca import AlpacaSource
 
-            return AlpacaSource(bar=bar or "1d", zone=zone)
-    raise UsageError(
-        f"data.source: unknown source {kind!r}; use embedded, parquet, csv, duckdb, yfinance, "
-        "alpaca or simulated"
-    )
+            return AlpacaSource(bar=data.bar or "1d", zone=zone)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from datetime import date
 
 import polars as pl
@@ -44,11 +44,6 @@ class SimulatedSource:
             actions=within(market.actions.lazy(), tickers=None, start=start, end=end).collect(),
             members=members,
         )
-
-    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
-        """All bars, about `rows` at a time, ticker after ticker."""
-        for bars in self._simulation.batches(rows):
-            yield self._part(bars, None, None)
 
     def tickers(self) -> list[str]:
         """Every ticker, also those listed only after the end."""

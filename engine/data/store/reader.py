@@ -1,4 +1,4 @@
-"""Reading a price store: bars, windows, panels and who was in the universe when.
+"""Reading a price store: its bars as a source has them, and what else was imported.
 
 Everything is read from the store's Parquet exports, so any number of processes reads while one
 writes. An open `PriceStore` shows one state of the store, whatever is imported meanwhile.
@@ -6,71 +6,59 @@ writes. An open `PriceStore` shows one state of the store, whatever is imported 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from collections.abc import Collection
+from datetime import date
 from functools import cached_property
 from pathlib import Path
 
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.data.actions import Adjusted, adjust, with_factors
-from engine.data.contract import BARS, INTRADAY, complete
-from engine.data.source import MEMBERS
+from engine.data.actions import with_factors
+from engine.data.contract import BARS, INTRADAY
+from engine.data.rules import QUARANTINE
+from engine.data.source import MEMBERS, SourceData, between
 from engine.data.store.database import DAILY, EXPORTED
-from engine.data.store.exports import Manifest, export_folder, read_manifest
-from engine.data.store.panel import Panel, PriceGrid
+from engine.data.store.exports import Manifest, Part, export_folder, read_manifest
+from engine.data.store.writer import StoreWriter
 from engine.errors import UsageError
 
-__all__ = ["PriceStore", "Window"]
-
-RECENT_SESSIONS = 10
-_HELD_BYTES = 1_000_000_000
-
-
-@dataclass(frozen=True)
-class Window:
-    """The bars of one ticker up to a date.
-
-    Attributes
-    ----------
-    bars
-        At most one a session (daily) or bar start (intraday), sorted; adjusted as asked.
-    missing
-        The sessions or bar starts (UTC) among the last `lookback` that have no bar.
-    """
-
-    bars: pl.DataFrame
-    missing: list[date] | list[datetime]
-
-    @property
-    def shortfall(self) -> int:
-        """How many of the sessions asked for have no bar; 0: the window is whole."""
-        return len(self.missing)
+__all__ = ["PriceStore"]
 
 
 class PriceStore:
-    """One state of a price store; made by `PriceStore.open`."""
+    """One state of a price store, of bars of one length; made by `PriceStore.open`.
+
+    It is a `Source` (`data.source duckdb`).
+    """
 
     def __init__(self, path: Path, manifest: Manifest, bar: str | None = None) -> None:
         self.path = path
+        self.name = str(path)
         self._manifest = manifest
         self._folder = export_folder(path)
         self.bar = _choose_bar(path, manifest, bar)
-        self._held_grid: tuple[tuple[date, date, tuple[str, ...] | None], PriceGrid] | None = None
 
     @classmethod
-    def open(cls, path: Path | str, *, bar: str | None = None) -> PriceStore:
+    def open(
+        cls, path: Path | str, *, bar: str | None = None, calendar: str | None = None
+    ) -> PriceStore:
         """The state of the store after its last finished import.
 
-        `bar` chooses among the lengths of bars it holds ("1d", "5m"); null: daily ones where it
-        has them, else its only ones.
+        Parameters
+        ----------
+        path
+            The DuckDB file.
+        bar
+            Which length of bars it holds ("1d", "5m"); None: daily ones where it has them, else
+            its only ones.
+        calendar
+            The exchange it must be of; None: any.
 
         Raises
         ------
         UsageError
-            There is no store, or it has no bars of that length.
+            There is no store, it has no bars of that length, or it is of another calendar.
         """
         path = Path(path)
         manifest = read_manifest(path)
@@ -80,10 +68,13 @@ class PriceStore:
                     f"data.store: no price store at {path}; fill one with "
                     f"`python -m engine.data import FILE --data.store {path}`"
                 )
-            from engine.data.store.writer import StoreWriter
-
             with StoreWriter.open(path) as writer:
                 manifest = read_manifest(path) or Manifest(writer.calendar.name)
+        if calendar is not None and calendar != manifest.calendar:
+            raise UsageError(
+                f"data.calendar: {path} holds bars of {manifest.calendar}, not of {calendar}; "
+                f"give --data.calendar {manifest.calendar}"
+            )
         return cls(path, manifest, bar)
 
     @cached_property
@@ -130,104 +121,45 @@ class PriceStore:
         tickers: Collection[str] | None = None,
         start: date | None = None,
         end: date | None = None,
-        *,
-        adjusted: Adjusted = True,
     ) -> pl.DataFrame:
-        """Bars of `tickers` (None: all) from `start` to `end`, both inclusive.
-
-        Parameters
-        ----------
-        adjusted
-            True: consistently, in the money of the store's last date. "asof": in the money of
-            each ticker's last bar at or before `end`, so that no later split or dividend enters.
-            False: as recorded, with the factor of each bar in `adj_factor`.
+        """Bars as recorded of `tickers` (None: all) from `start` to `end`, both inclusive.
 
         Returns
         -------
-        The columns of `contract.BARS` (intraday: `INTRADAY`), sorted by (ticker, date or ts);
-        volume and amount are null where the source had none.
+        The columns of `contract.BARS` (intraday: `INTRADAY`), sorted by (ticker, date or ts), with
+        the actions in `adj_factor`; volume and amount are null where the source had none.
         """
-        bars = self._bars(tickers, start, end)
-        if adjusted is False:
-            return bars
-        time = "ts" if "ts" in bars.columns else "date"
-        if adjusted == "asof":
-            last = bars.group_by("ticker").agg(base=pl.col("adj_factor").sort_by(time).last())
-            return adjust(bars, last)
-        steps = self.actions().filter(pl.col("factor") != 1)
-        base = steps.group_by("ticker").agg(base=pl.col("factor").product())
-        return adjust(bars, base)
+        rows = self._scan(start, end)
+        if tickers is not None:
+            rows = rows.filter(pl.col("ticker").is_in(sorted(tickers)))
+        bars = rows.collect().sort("ticker", "ts" if self._intraday else "date")
+        return with_factors(bars, self.actions())
 
-    def window(
+    def fetch(
         self,
-        ticker: str,
-        asof: date | datetime,
-        lookback: int,
-        *,
-        adjusted: Adjusted = "asof",
-    ) -> Window:
-        """The last `lookback` sessions at or before `asof`, and which of them have no bar.
+        tickers: Collection[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> SourceData:
+        """The bars, and with them what the imports left out of the same tickers.
 
-        Of intraday bars the last `lookback` that start at or before `asof` (UTC; a date means
-        through its session). Nothing after `asof` is looked at.
-
-        Raises
-        ------
-        UsageError
-            `lookback` is below 1, or the calendar is not known that far back.
+        The actions are in `adj_factor` already.
         """
-        slots = self._slots(asof, lookback)
-        days = [slot.date() if isinstance(slot, datetime) else slot for slot in slots]
-        span = timedelta(days=1 if self._intraday else 0)
-        bars = self._bars([ticker], days[0] - span, days[-1] + span)
-        time = "ts" if self._intraday else "date"
-        wanted = pl.DataFrame({time: pl.Series(slots, dtype=bars.schema[time])})
-        held, _ = complete(bars.join(wanted, on=time, how="semi", maintain_order="left"))
-        missing = wanted.join(held, on=time, how="anti")[time].to_list()
-        if adjusted is False:
-            return Window(held, missing)
-        base = held.tail(1).select("ticker", base="adj_factor") if adjusted == "asof" else None
-        if adjusted is True:
-            steps = self.actions().filter(pl.col("factor") != 1)
-            base = steps.group_by("ticker").agg(base=pl.col("factor").product())
-        return Window(adjust(held, base), missing)
-
-    def panel(
-        self,
-        asofs: Sequence[date],
-        lookback: int,
-        tickers: Sequence[str] | None = None,
-    ) -> Panel:
-        """Windows of every ticker at every asof in one dense array, adjusted as of each asof.
-
-        Daily bars only. See `Panel` for the shapes.
-
-        Raises
-        ------
-        UsageError
-            An asof is no session, or the store holds intraday bars.
-        """
-        if self._intraday:
-            raise UsageError(f"{self.path}: a panel is of daily bars; these are {self.bar}")
-        if not asofs or lookback < 1:
-            raise UsageError("a panel needs at least one asof and a lookback of at least 1")
-        return self._grid(min(asofs), max(asofs), lookback, tickers).panel(asofs, lookback)
-
-    def universe(self, asof: date) -> list[str]:
-        """The tickers that belong to the universe at `asof`, sorted; later rows are not looked at.
-
-        By the table `universe`; a store without one: the tickers with a bar at `asof` or in the
-        ten sessions before it.
-        """
-        members = self.members()
-        if members.height:
-            inside = (pl.col("from") <= asof) & (pl.col("to").is_null() | (pl.col("to") >= asof))
-            return members.filter(inside)["ticker"].unique().sort().to_list()
-        recent = self.calendar.sessions(asof - timedelta(days=40), asof)[-RECENT_SESSIONS - 1 :]
-        if not recent:
-            return []
-        scan = self._scan(recent[0], asof)
-        return scan.select("ticker").unique().collect()["ticker"].sort().to_list()
+        name = pl.lit(self.name).alias("source")
+        series = {
+            index: between(rows, start, end).with_columns(name)
+            for index, rows in self.series().items()
+        }
+        lost = between(self.quarantine().select(QUARANTINE.names()), start, end)
+        if tickers is not None:
+            asked = pl.col("ticker").is_in(sorted(tickers)) | pl.col("ticker").is_null()
+            lost = lost.filter(asked)
+        return SourceData(
+            bars=self.bars(tickers, start, end).with_columns(name),
+            series=series,
+            members=self.members(),
+            quarantine=lost,
+        )
 
     def actions(self) -> pl.DataFrame:
         """ticker, date, kind, value, in_prices, factor (see `engine.data.actions`), sorted."""
@@ -258,7 +190,7 @@ class PriceStore:
     def _intraday(self) -> bool:
         return self.bar is not None and self.bar != DAILY
 
-    def _parts(self, start: date | None = None, end: date | None = None) -> list:
+    def _parts(self, start: date | None = None, end: date | None = None) -> list[Part]:
         return [
             part
             for part in self._manifest.parts
@@ -282,48 +214,10 @@ class PriceStore:
             rows = rows.filter(pl.col("date") <= end)
         return rows.select(schema.names())
 
-    def _bars(
-        self, tickers: Collection[str] | None, start: date | None, end: date | None
-    ) -> pl.DataFrame:
-        rows = self._scan(start, end)
-        if tickers is not None:
-            rows = rows.filter(pl.col("ticker").is_in(sorted(tickers)))
-        bars = rows.collect().sort("ticker", "ts" if self._intraday else "date")
-        return with_factors(bars, self.actions())
-
     def _table(self, name: str) -> pl.DataFrame:
         if name not in self._manifest.tables:
             return pl.DataFrame(schema=EXPORTED[name])
         return pl.read_parquet(self._folder / self._manifest.tables[name], glob=False)
-
-    def _slots(self, asof: date | datetime, lookback: int) -> list:
-        if lookback < 1:
-            raise UsageError(f"lookback is {lookback}; it must be at least 1")
-        if not self._intraday:
-            day = asof.date() if isinstance(asof, datetime) else asof
-            last = self.calendar.sessions(day - timedelta(days=40), day)[-1:]
-            if not last:
-                raise UsageError(f"{asof}: {self.calendar.name} has no session near it")
-            return self.calendar.sessions(self.calendar.offset(last[0], 1 - lookback), last[0])
-        return _last_bar_starts(self.calendar, asof, lookback, int(str(self.bar)[:-1]))
-
-    def _grid(
-        self, first: date, last: date, lookback: int, tickers: Sequence[str] | None
-    ) -> PriceGrid:
-        """Bars about the dates, remembered while the next panels lie within them."""
-        first = self.calendar.offset(first, 1 - lookback)
-        names = None if tickers is None else tuple(tickers)
-        if self._held_grid is not None:
-            held, grid = self._held_grid
-            # Without names a wider grid would show tickers that had no bar yet.
-            inside = names is not None and held[0] <= first and last <= held[1]
-            if held == (first, last, names) or (inside and held[2] == names):
-                return grid
-        rows, _ = complete(self._bars(names, first, last))
-        grid = PriceGrid.from_bars(rows, self.calendar.sessions(first, last), names)
-        if grid.values.nbytes <= _HELD_BYTES:
-            self._held_grid = ((first, last, names), grid)
-        return grid
 
 
 def _choose_bar(path: Path, manifest: Manifest, bar: str | None) -> str | None:
@@ -338,24 +232,3 @@ def _choose_bar(path: Path, manifest: Manifest, bar: str | None) -> str | None:
     if len(sizes) > 1:
         raise UsageError(f"data.bar: {path} holds bars of {', '.join(sizes)}: choose one")
     return sizes[0]
-
-
-def _last_bar_starts(
-    calendar: TradingCalendar, asof: date | datetime, lookback: int, minutes: int
-) -> list[datetime]:
-    import numpy as np
-
-    through_session = not isinstance(asof, datetime)
-    day = asof.date() if isinstance(asof, datetime) else asof
-    ahead = 6
-    while True:
-        starts = calendar.bar_starts(
-            day - timedelta(days=ahead), day + timedelta(days=0 if through_session else 1), minutes
-        )
-        if isinstance(asof, datetime):
-            starts = starts[starts <= np.datetime64(asof.replace(tzinfo=None))]
-        if len(starts) >= lookback:
-            return starts[-lookback:].tolist()
-        if calendar.sessions(date.min, day - timedelta(days=ahead)) == []:
-            raise UsageError(f"{calendar.name} is not known {lookback} bars before {asof}")
-        ahead *= 2

@@ -14,8 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import duckdb
 import polars as pl
 
 from engine.calendar import TradingCalendar
@@ -26,6 +26,9 @@ from engine.data.store.exports import Manifest, export, read_manifest
 from engine.data.store.lock import WriteLock
 from engine.data.store.merge import Merger
 from engine.errors import UsageError
+
+if TYPE_CHECKING:
+    import duckdb
 
 __all__ = ["Delivery", "ImportResult", "StoreWriter"]
 
@@ -326,6 +329,8 @@ def _lost(rows: pl.DataFrame, time: str, rule: str, message: pl.Expr, what: str)
 
 
 def _connect(path: Path) -> duckdb.DuckDBPyConnection:
+    import duckdb  # takes a while: an import that has nothing to do goes without
+
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         return duckdb.connect(

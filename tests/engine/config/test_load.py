@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from engine.config import Settings, find_config, load_settings, read_flags
-from engine.config.keys import nearest, setting_types
+from engine.config.keys import nearest_key, setting_types
 from engine.errors import UsageError
 
 OPTIONS = {"config": True, "require-gates": False}
@@ -118,6 +118,7 @@ def test_text_is_read_by_the_type_of_its_setting(flag, text, read, value):
         (["--evaluation.start", "2019-01-01", "--evaluation.end", "2018-01-01"], "evaluation.start 2019-01-01 is after evaluation.end 2018-01-01"),
         (["--data.source", "parquet"], "data.path is required with data.source parquet"),
         (["--data.source", "excel"], "data.source: Input should be 'embedded', 'parquet', 'csv', 'duckdb', 'yfinance', 'alpaca' or 'simulated' (given 'excel', flag)"),
+        (["--data.timezone", "europe/pari"], "data.timezone: unknown time zone 'europe/pari'; the nearest is 'Europe/Paris'"),
         (["--costs.round_trip_bps", "-1"], "costs.round_trip_bps: Input should be greater than or equal to 0"),
         (["--costs.aum", "nan"], "costs.aum: Input should be"),
         (["--baselines.lightgbm.half_life_sessions", "inf"], "baselines.lightgbm.half_life_sessions: Input should be a finite number"),
@@ -196,4 +197,4 @@ def test_every_setting_is_a_flag_and_a_variable():
     [("horizons", "scoring.horizons"), ("cost.aum", "costs.aum"), ("scoring.lokback", "scoring.lookback")],
 )  # fmt: skip
 def test_nearest(typo, meant):
-    assert nearest(typo) == meant
+    assert nearest_key(typo) == meant

@@ -3,14 +3,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from datetime import date
 from pathlib import Path
-from types import SimpleNamespace
 
 import polars as pl
 import pytest
 from places import DATA
 
 from engine.calendar import TradingCalendar
-from engine.config.settings import ColumnSettings
+from engine.config.data import DataSettings
 
 DATA = DATA / "bars"
 
@@ -26,33 +25,11 @@ def data_folder() -> Path:
 
 
 @pytest.fixture
-def request_of() -> Callable[..., SimpleNamespace]:
-    """Settings of the section `data`, null unless given."""
+def request_of() -> Callable[..., DataSettings]:
+    """The section `data`, null unless given."""
 
-    def build(source: str = "embedded", path: Path | str | None = None, **given) -> SimpleNamespace:
-        empty = dict.fromkeys(
-            [
-                "store",
-                "universe",
-                "benchmark",
-                "volatility_index",
-                "start",
-                "end",
-                "bar",
-                "timezone",
-            ]
-        )
-        path = None if path is None else Path(path)
-        return SimpleNamespace(
-            **{
-                **empty,
-                "calendar": "XNYS",
-                "source": source,
-                "path": path,
-                "columns": ColumnSettings(**given.pop("columns", {})),
-            }
-            | given
-        )
+    def build(source: str = "embedded", path: Path | str | None = None, **given) -> DataSettings:
+        return DataSettings.model_validate({"source": source, "path": path, **given})
 
     return build
 

@@ -5,7 +5,7 @@ from datetime import date
 import polars as pl
 import pytest
 
-from engine.data.sources import FileSource, open_source
+from engine.data.sources import FileSource
 from engine.errors import UsageError
 
 
@@ -52,7 +52,7 @@ def test_knows_tickers_and_span_without_loading(parquet):
 
 def test_a_folder_names_tickers_by_file_and_tolerates_other_columns(data_folder):
     folder = data_folder / "folder"
-    source = open_source("csv", folder)
+    source = FileSource(folder, "csv")
     bars = source.fetch().bars.sort("ticker", "date")
     assert bars.select("ticker", "close", "volume").rows() == [
         ("AAA", 10.5, 1000.0),
@@ -148,19 +148,3 @@ def test_a_parquet_file_with_a_damaged_middle(tmp_path, rows_of):
     with pytest.raises(UsageError, match="cannot be read as parquet") as caught:
         FileSource(path, "parquet").fetch()
     assert "\n" not in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("kind", "message"),
-    [
-        ("parquet", "data.path is required with data.source parquet"),
-        (
-            "excel",
-            "data.source: unknown source 'excel'; use embedded, parquet, csv, duckdb, yfinance, alpaca or simulated",
-        ),
-    ],
-)
-def test_unknown_sources(kind, message):
-    with pytest.raises(UsageError) as caught:
-        open_source(kind)
-    assert str(caught.value) == message

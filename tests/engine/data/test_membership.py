@@ -6,7 +6,6 @@ from types import SimpleNamespace
 import polars as pl
 import pytest
 
-from engine.config.settings import ColumnSettings
 from engine.data import load_market
 from engine.data.__main__ import main
 from engine.data.membership import NOT_A_MEMBER, only_members
@@ -62,25 +61,15 @@ def test_what_membership_becomes_later_changes_nothing_before(windows):
 
 
 @pytest.fixture
-def market(tmp_path, bars):
+def market(tmp_path, bars, request_of):
     store, file, spans = tmp_path / "s.duckdb", tmp_path / "bars.parquet", tmp_path / "members.csv"
     bars.write_parquet(file)
     members().write_csv(spans)
     assert main(["import", str(file), "--data.store", str(store)]) == 0
     assert main(["import", str(spans), "--as", "universe", "--data.store", str(store)]) == 0
-    empty = dict.fromkeys(
-        ["path", "universe", "benchmark", "volatility_index", "start", "end", "bar", "timezone"]
-    )
 
     def load(**given):
-        asked = {
-            **empty,
-            "source": "duckdb",
-            "store": store,
-            "calendar": "XNYS",
-            "columns": ColumnSettings(),
-        }
-        return load_market(SimpleNamespace(**asked | given))
+        return load_market(request_of("duckdb", store=store, **given))
 
     return load
 

@@ -11,7 +11,6 @@ from pydantic import ValidationError
 from engine.config.data import SimulatedSettings
 from engine.data.contract import BARS
 from engine.data.rules import partition
-from engine.data.simulated import Simulation
 
 CUT = date(2013, 3, 1)
 
@@ -175,13 +174,6 @@ def test_names_of_a_sector_move_together(simulate):
     off = ~np.eye(len(names), dtype=bool)
     assert own[same & off].mean() > 0.05
     assert abs(own[~same].mean()) < 0.02
-
-
-def test_batches_are_the_whole_market(market, calendar):
-    settings = SimulatedSettings(n_tickers=140, end=date(2014, 12, 31), seed=1)
-    parts = list(Simulation(settings, calendar).batches(20_000))
-    assert max(part.height for part in parts) <= 20_000
-    assert_frame_equal(pl.concat(parts).select(BARS.names()), market.bars)
 
 
 def test_settings_that_make_no_sense():

@@ -8,7 +8,6 @@ import pytest
 from engine.config import load_settings
 from engine.data.market import load_market
 from engine.data.simulated import INDEX, VOLATILITY
-from engine.data.source import BatchSource
 from engine.data.sources.simulated import SimulatedSource
 from engine.errors import UsageError
 
@@ -53,12 +52,10 @@ def test_names_it_does_not_have():
         load(data__simulated__start="2015-01-05")
 
 
-def test_it_hands_over_part_by_part(calendar):
+def test_what_the_source_holds(calendar):
     settings = load_settings(FLAGS, environment={}).data.simulated
     source = SimulatedSource(settings, calendar)
-    assert isinstance(source, BatchSource)
     whole = source.fetch()
-    assert pl.concat(source.batches(3_000)).equals(whole.bars)
     assert whole.series.keys() == {INDEX, VOLATILITY}
     assert source.span() == (date(2010, 1, 4), date(2013, 12, 31))
     assert len(source.tickers()) == 12

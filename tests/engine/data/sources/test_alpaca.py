@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from datetime import date
 
+import polars as pl
 import pytest
 from engine_data_standin import serve
 
@@ -125,7 +126,9 @@ def test_imported_bars_are_adjusted_by_their_actions(monkeypatch, tmp_path):
             str(path),
         ]
         assert main(command) == 0
-    returns = PriceStore.open(path).bars()["close"].pct_change().drop_nulls().to_list()
+    adjusted = pl.col("close") * pl.col("adj_factor")
+    bars = PriceStore.open(path).bars().with_columns(close=adjusted)
+    returns = bars["close"].pct_change().drop_nulls().to_list()
     # The dividend of 0.82 after a close of 500, then the split.
     assert returns == pytest.approx(
         [499.2 / (500 - 0.82) - 1, 129.0 * 4 / 499.2 - 1, 134.2 / 129 - 1]

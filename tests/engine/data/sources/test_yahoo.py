@@ -10,7 +10,6 @@ from engine_data_standin import serve
 from requests.adapters import HTTPAdapter
 
 from engine.data.__main__ import main
-from engine.data.sources import open_source
 from engine.data.sources.network import Retries, SourceUnavailableError
 from engine.data.sources.yahoo import YahooSource
 from engine.errors import UsageError
@@ -176,7 +175,7 @@ def test_tickers_must_be_named(source):
 
 def test_bars_it_does_not_have():
     with pytest.raises(UsageError, match=r"data\.bar: yfinance has no 7m bars"):
-        open_source("yfinance", bar="7m")
+        YahooSource(bar="7m")
 
 
 @pytest.mark.parametrize(

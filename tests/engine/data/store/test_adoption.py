@@ -41,5 +41,9 @@ def returns(path) -> pl.DataFrame:
     return (
         PriceStore.open(path)
         .bars()
-        .select("ticker", "date", change=pl.col("close").pct_change().over("ticker"))
+        .select(
+            "ticker",
+            "date",
+            change=(pl.col("close") * pl.col("adj_factor")).pct_change().over("ticker"),
+        )
     )

@@ -37,7 +37,7 @@ def raised(rows: pl.DataFrame, day: date = DAY, by: float = 1.0) -> pl.DataFrame
 def test_what_goes_in_comes_out(imported, store, rows_of):
     rows = rows_of("B", "A")
     assert counts(imported(rows)) == (6, 6, 0, 0, 0)
-    bars = store().bars(adjusted=False)
+    bars = store().bars()
     assert bars.select(rows.columns).equals(rows.sort("ticker", "date"))
     assert bars["amount"].null_count() == 6
     assert store().tickers() == ["A", "B"]
@@ -46,9 +46,9 @@ def test_what_goes_in_comes_out(imported, store, rows_of):
 
 def test_the_same_rows_again_change_nothing(imported, store, rows_of):
     imported(rows_of("A", "B"))
-    before = store().bars(adjusted=False)
+    before = store().bars()
     assert counts(imported(rows_of("A", "B"))) == (6, 0, 0, 6, 0)
-    assert store().bars(adjusted=False).equals(before)
+    assert store().bars().equals(before)
     assert store().corrections().is_empty()
 
 
@@ -57,7 +57,7 @@ def test_a_correction_replaces_by_ticker_and_date_and_is_logged(imported, store,
     imported(rows)
     fixed = raised(rows).filter(pl.col("ticker") == "A")
     assert counts(imported(fixed)) == (3, 0, 1, 2, 0)
-    bars = store().bars(adjusted=False)
+    bars = store().bars()
     assert bars.filter(pl.col("ticker") == "A")["close"].to_list() == [11.0, 13.0, 13.0]
     assert bars.filter(pl.col("ticker") == "B")["close"].to_list() == [11.0, 12.0, 13.0]
     logged = store().corrections()
@@ -79,7 +79,7 @@ def test_a_date_that_comes_twice_in_one_import_is_judged_as_in_one_file(
     # The three rows of that date differ: none is right. The others are repeats.
     assert result.rules == {"conflicting duplicates": 3, **({} if held else {"duplicate row": 2})}
     assert result.added + result.corrected + result.unchanged + result.quarantined == result.rows
-    bars = store().bars(adjusted=False)
+    bars = store().bars()
     known = dict(bars.select("date", "close").iter_rows())
     # What an earlier import said of that date stands again.
     assert known.get(DAY) == (12.0 if held else None)
@@ -108,7 +108,7 @@ def test_imports_are_listed(imported, store, rows_of):
 
 def test_a_failed_import_leaves_the_store_as_it_was(imported, path, store, rows_of):
     imported(rows_of("A"))
-    before = store().bars(adjusted=False)
+    before = store().bars()
 
     def batches():
         yield (
@@ -132,7 +132,7 @@ def test_a_failed_import_leaves_the_store_as_it_was(imported, path, store, rows_
 
     with pytest.raises(UsageError, match="the disk is gone"), StoreWriter.open(path) as writer:
         writer.add(Delivery("file", "file", "h", batches=batches()))
-    assert store().bars(adjusted=False).equals(before)
+    assert store().bars().equals(before)
     with StoreWriter.open(path) as writer:
         assert writer.imported("h") is None
 

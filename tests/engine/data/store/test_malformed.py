@@ -100,7 +100,7 @@ def test_every_row_of_a_malformed_file_is_stored_or_quarantined(empty, text, cap
             return
         store = PriceStore.open(path)
         (entry,) = store.imports
-        stored = store.bars(adjusted=False).height if store.bar_sizes else 0
+        stored = store.bars().height if store.bar_sizes else 0
         assert entry["rows"] == stored + store.quarantine().height
         assert entry["added"] == stored
         assert entry["rows"] <= text.count("\n") + text.count("\r") + 1
@@ -152,7 +152,7 @@ def test_a_killed_import_leaves_the_store_before_or_after_it(tmp_path, seed):
     first = conform(many(1, 10_000).lazy(), source="first").collect()
     with StoreWriter.open(path, calendar="24/7") as writer:
         writer.add(Delivery("first", "file", "first", batches=[first]))
-    before = PriceStore.open(path).bars(adjusted=False)
+    before = PriceStore.open(path).bars()
     second = many(2, 60_000)
     second.write_parquet(file)
 
@@ -164,12 +164,12 @@ def test_a_killed_import_leaves_the_store_before_or_after_it(tmp_path, seed):
     after = conform(second.lazy(), source="x").collect().drop("source").sort("ticker", "date")
     for _ in range(2):  # as the reader finds it, and after the next writer has mended the exports
         found = PriceStore.open(path)
-        bars = found.bars(adjusted=False)
+        bars = found.bars()
         assert bars.equals(before if len(found.imports) == 1 else after)
         with StoreWriter.open(path):
             pass
     child = start(file, path)
     end(child)
     assert child.returncode == 0
-    assert PriceStore.open(path).bars(adjusted=False).equals(after)
+    assert PriceStore.open(path).bars().equals(after)
     assert PriceStore.open(path).corrections().height == 10_000

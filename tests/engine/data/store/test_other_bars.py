@@ -11,7 +11,6 @@ import pytest
 from engine.calendar import TradingCalendar
 from engine.data import load_market
 from engine.data.__main__ import main
-from engine.data.store import PriceStore
 from engine.scoring.plan import plan_windows
 from engine.scoring.price_array import PriceArray
 
@@ -33,19 +32,13 @@ def test_coins_trade_every_day(tmp_path, path, request_of):
     market = load_market(request_of("duckdb", store=path, calendar="24/7"))
     assert (market.bars.height, market.drops) == (600, {})
     saturday = date(2023, 6, 3)
-    window = PriceStore.open(path).window("C0", saturday, 30)
-    assert window.shortfall == 0
-    assert (
-        window.bars["date"].to_list() == days[days.index(saturday) - 29 : days.index(saturday) + 1]
-    )
     prices = PriceArray.from_bars(market.bars)
     plan = plan_windows(prices, market.calendar, [saturday], lookback=30, steps=3, seed=0)
     assert plan.planned.height == 3
     assert plan.future[saturday].tolist() == [date(2023, 6, day) for day in (4, 5, 6)]
     cut = prices.window(int(plan.planned["row"][0]), 30)
-    panel = PriceStore.open(path).panel([saturday], 30)
-    np.testing.assert_array_equal(panel.values[0, 0], cut)
-    assert panel.mask.all()
+    held = market.bars.filter(pl.col("ticker") == "C0", pl.col("date") <= saturday)["close"]
+    assert cut[:, 3].tolist() == held[-30:].cast(pl.Float32).to_list()
 
 
 @pytest.mark.parametrize("name", ["XNYS", "24/7"])
@@ -69,8 +62,6 @@ def test_five_minute_bars_become_a_market(tmp_path, path, request_of, name):
     assert market.bars["date"].unique().sort().to_list() == calendar.sessions(
         date(2024, 7, 1), date(2024, 7, 9)
     )
-    whole = PriceStore.open(path).window("A", date(2024, 7, 5), 150)
-    assert (whole.bars.height, whole.shortfall) == (150, 0)
     limited = load_market(
         request_of(
             "duckdb", store=path, calendar=name, start=date(2024, 7, 3), end=date(2024, 7, 3)
