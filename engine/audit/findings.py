@@ -18,15 +18,24 @@ ROW = "(row)"
 class Finding:
     """A column that moved although nothing it may know has changed.
 
-    Attributes:
-        check: truncated, noised, scaled, history or shuffled.
-        table: features, panel, weights or baseline.
-        column: the column; "(row)" where a row is there in one run only.
-        date, ticker: the first cell that moved.
-        expected: its value on the whole data.
-        found: its value on the changed data.
-        cells: how many cells moved.
-        asof: the date after which (or from which) the data were changed.
+    Attributes
+    ----------
+    check
+        Truncated, noised, scaled, history or shuffled.
+    table
+        Features, panel, weights or baseline.
+    column
+        The column; "(row)" where a row is there in one run only.
+    date, ticker
+        The first cell that moved.
+    expected
+        Its value on the whole data.
+    found
+        Its value on the changed data.
+    cells
+        How many cells moved.
+    asof
+        The date after which (or from which) the data were changed.
     """
 
     check: str

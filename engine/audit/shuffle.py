@@ -21,14 +21,21 @@ _SUSPICIOUS_ERRORS = 5.0
 class Permutation:
     """One horizon's permutation test.
 
-    Attributes:
-        horizon: in sessions.
-        n_dates: dates with enough names.
-        rank_ic: mean RankIC of the scores as they are.
-        p_value: share of the draws whose mean RankIC is at least as large in size (the real one
-            counted among them). Permuting labels within a date is the same as permuting scores.
-        shuffled_mean: mean over the draws; 0 but for chance.
-        shuffled_error: the standard error that chance gives it, 1/√(n − 1) a date and draw.
+    Attributes
+    ----------
+    horizon
+        In sessions.
+    n_dates
+        Dates with enough names.
+    rank_ic
+        Mean RankIC of the scores as they are.
+    p_value
+        Share of the draws whose mean RankIC is at least as large in size (the real one counted
+        among them). Permuting labels within a date is the same as permuting scores.
+    shuffled_mean
+        Mean over the draws; 0 but for chance.
+    shuffled_error
+        The standard error that chance gives it, 1/√(n − 1) a date and draw.
     """
 
     horizon: int

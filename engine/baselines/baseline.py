@@ -25,11 +25,9 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from engine.baselines.boosting import Fitted, lightgbm_parameters
-from engine.baselines.fit_store import FitStore
 from engine.baselines.fits import make_fit, plan_jobs
+from engine.baselines.fitting import FitStore, Fitted, fit_all, lightgbm_parameters
 from engine.baselines.training_set import TrainingSet, build_training_set
-from engine.baselines.workers import fit_all
 from engine.config.settings import LightGBMSettings
 from engine.data import Market
 

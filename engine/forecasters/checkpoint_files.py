@@ -32,11 +32,16 @@ FILES = (CONFIG_FILE, WEIGHTS_FILE)
 class CheckpointFiles:
     """The files of a model and its tokenizer.
 
-    Attributes:
-        folders: "model" and "tokenizer" → where each lies on the driver's machine.
-        sha256: "model" and "tokenizer" → `checkpoint_sha256` as the driver saw it.
-        travels: whether the files go with the object, to machines that may not have them.
-        content: part/file → uint8 [bytes], after travelling; empty before.
+    Attributes
+    ----------
+    folders
+        "model" and "tokenizer" → where each lies on the driver's machine.
+    sha256
+        "model" and "tokenizer" → `checkpoint_sha256` as the driver saw it.
+    travels
+        Whether the files go with the object, to machines that may not have them.
+    content
+        Part/file → uint8 [bytes], after travelling; empty before.
     """
 
     folders: Mapping[str, Path]

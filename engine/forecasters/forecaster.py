@@ -15,13 +15,19 @@ __all__ = ["Forecaster", "ForecasterSpec", "WindowPanel"]
 class WindowPanel:
     """n windows of equal length, each ending at its own asof.
 
-    Attributes:
-        tickers: n names.
-        values: float32 [n, lookback, 6]: open, high, low, close, volume, amount, adjusted as of
-            the window's last bar.
-        stamps: datetime64[D] [n, lookback], sessions of the bars.
-        future: datetime64[D] [n, steps], the calendar's next sessions.
-        seeds: uint64 [n], the source of each window's randomness.
+    Attributes
+    ----------
+    tickers
+        N names.
+    values
+        float32 [n, lookback, 6]: open, high, low, close, volume, amount, adjusted as of the
+        window's last bar.
+    stamps
+        datetime64[D] [n, lookback], sessions of the bars.
+    future
+        datetime64[D] [n, steps], the calendar's next sessions.
+    seeds
+        uint64 [n], the source of each window's randomness.
     """
 
     tickers: tuple[str, ...]

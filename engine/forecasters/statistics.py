@@ -28,13 +28,19 @@ def step_statistics(
 ) -> pl.DataFrame:
     """Long frame: asof, ticker, step (1-based), last_close, n_paths, `STATISTICS` and `LEVELS`.
 
-    Args:
-        tickers: n names.
-        asof: datetime64[D] [n].
-        last_close: float [n], close of each window's last bar.
-        closes: float [n, paths, steps], predicted closes in the same money.
-        levels: float [n, paths, steps, 3], predicted open, high and low; None for a forecaster
-            that predicts closes only, whose `LEVELS` are null.
+    Parameters
+    ----------
+    tickers
+        N names.
+    asof
+        datetime64[D] [n].
+    last_close
+        Float [n], close of each window's last bar.
+    closes
+        Float [n, paths, steps], predicted closes in the same money.
+    levels
+        Float [n, paths, steps, 3], predicted open, high and low; None for a forecaster that
+        predicts closes only, whose `LEVELS` are null.
 
     Returns of step k are closes[k]/last − 1 (terminal) and mean(closes[1..k])/last − 1
     (path_mean). The score is their mean over paths, and so is each level, in money. Dispersion

@@ -40,12 +40,18 @@ class Place:
 class Health:
     """How an actor does.
 
-    Attributes:
-        windows: windows it has scored.
-        seconds: time it spent on them.
-        memory: largest resident memory of its process, bytes.
-        gpu_memory: largest memory that torch took on its GPU, bytes; None without one.
-        batch_size: rows of one forward; None if the forecaster has no such thing.
+    Attributes
+    ----------
+    windows
+        Windows it has scored.
+    seconds
+        Time it spent on them.
+    memory
+        Largest resident memory of its process, bytes.
+    gpu_memory
+        Largest memory that torch took on its GPU, bytes; None without one.
+    batch_size
+        Rows of one forward; None if the forecaster has no such thing.
     """
 
     windows: int
@@ -64,12 +70,18 @@ class Health:
 class Reply:
     """What an actor made of one call.
 
-    Attributes:
-        content: Parquet file of the statistics; empty if no window has a forecast.
-        windows: windows in it.
-        lost: (asof as ISO text, ticker, reason) of windows without a usable forecast.
-        seconds: time the call took.
-        health: the actor's report after it.
+    Attributes
+    ----------
+    content
+        Parquet file of the statistics; empty if no window has a forecast.
+    windows
+        Windows in it.
+    lost
+        (asof as ISO text, ticker, reason) of windows without a usable forecast.
+    seconds
+        Time the call took.
+    health
+        The actor's report after it.
     """
 
     content: bytes

@@ -24,11 +24,14 @@ ENOUGH_BARS = 100_000
 class BarGrid:
     """Every bar that the calendar expects from one session to another.
 
-    Attributes:
-        times: datetime64[us] [bars], sorted; the session's midnight for daily bars.
-        sessions: datetime64[D] [sessions], sorted.
-        starts: int64 [sessions + 1], session i has the bars starts[i] up to not including
-            starts[i + 1].
+    Attributes
+    ----------
+    times
+        datetime64[us] [bars], sorted; the session's midnight for daily bars.
+    sessions
+        datetime64[D] [sessions], sorted.
+    starts
+        int64 [sessions + 1], session i has the bars starts[i] up to not including starts[i + 1].
     """
 
     times: np.ndarray
@@ -76,9 +79,12 @@ def exchange_time(times: pl.Series, timezone: str) -> np.ndarray:
 def bar_interval(times: np.ndarray, offsets: np.ndarray) -> np.timedelta64:
     """The commonest distance between neighbouring bars of one ticker, among the first 100,000 bars.
 
-    Args:
-        times: datetime64[us] [rows], ticker after ticker.
-        offsets: int64 [tickers + 1], where each ticker's rows begin.
+    Parameters
+    ----------
+    times
+        datetime64[us] [rows], ticker after ticker.
+    offsets
+        int64 [tickers + 1], where each ticker's rows begin.
 
     Raises ValueError when no ticker has two bars.
     """

@@ -37,11 +37,16 @@ GB = 10**9
 class CacheEntry:
     """What the cache holds of one fingerprint.
 
-    Attributes:
-        fingerprint: sha256 hex, as in a run's manifest.
-        files: how many shard files.
-        bytes: their size; a file that a run folder holds too takes its space once.
-        last_used: Unix time of the last run that read or added one.
+    Attributes
+    ----------
+    fingerprint
+        sha256 hex, as in a run's manifest.
+    files
+        How many shard files.
+    bytes
+        Their size; a file that a run folder holds too takes its space once.
+    last_used
+        Unix time of the last run that read or added one.
     """
 
     fingerprint: str

@@ -16,6 +16,8 @@ one task (only one for an execution without any progress), retries a task withou
 where, skips failed blocks by count and not by window, and gives no moment between computed and
 handed on at which a block can be committed; a failing constructor ends its whole execution. 3
 and 4 are what scoring must not go without, and they need to know each call's actor.
+
+`score_shards_here` does a handful of shards in this process, before Ray would have started.
 """
 
 from __future__ import annotations
@@ -29,16 +31,24 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.forecasters.forecaster import ForecasterSpec
-from engine.scoring.actor import Reply
+from engine.scoring.actor import Reply, ScoringActor
 from engine.scoring.plan import Shard
-from engine.scoring.pool import Call, MemoryShortageError, Pool, PoolError, Slot, reason_of
+from engine.scoring.pool import (
+    Call,
+    MemoryShortageError,
+    Pool,
+    PoolError,
+    Slot,
+    out_of_memory,
+    reason_of,
+)
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore
 from engine.scoring.status import Status
 from engine.scoring.storage import LocalFolder
 from engine.scoring.work import Fault, Work, WorkQueue
 
-__all__ = ["MemoryShortageError", "Outcome", "PoolError", "score_shards"]
+__all__ = ["MemoryShortageError", "Outcome", "PoolError", "score_shards", "score_shards_here"]
 
 log = logging.getLogger(__name__)
 REMOTE_CALLS = 2
@@ -57,11 +67,16 @@ MOST_SHARDS = 64
 class Outcome:
     """What a scoring run did.
 
-    Attributes:
-        windows: windows scored and committed.
-        shards: shards committed.
-        retries: times work was given out again.
-        failed: (asof as ISO text, ticker) → reason, for windows given up.
+    Attributes
+    ----------
+    windows
+        Windows scored and committed.
+    shards
+        Shards committed.
+    retries
+        Times work was given out again.
+    failed
+        (asof as ISO text, ticker) → reason, for windows given up.
     """
 
     windows: int = 0
@@ -87,19 +102,32 @@ def score_shards(
 ) -> Outcome:
     """Score and commit every shard on Ray actors; Ray must be running.
 
-    Args:
-        shards: units of work; one is made (`shards[i]`) when its turn comes.
-        spec: what each actor builds its forecaster from.
-        prices: what shards are cut from; goes into the object store once.
-        lookback: bars of a window.
-        store: where shards are committed; None computes and forgets (for benchmarks).
-        actors: how many; None: as many as the cluster has room for at any time.
-        cpus_per_actor: cores, and torch threads, of one actor.
-        gpus_per_actor: GPUs, or a share of one.
-        timeout_s: seconds a shard may take before its actor is ended.
-        start_timeout_s: seconds a forecaster may take to load, and the cluster to have room.
-        max_retries: times a window that fails alone is tried again.
-        progress: called with the state of things, ten times a second at most.
+    Parameters
+    ----------
+    shards
+        Units of work; one is made (`shards[i]`) when its turn comes.
+    spec
+        What each actor builds its forecaster from.
+    prices
+        What shards are cut from; goes into the object store once.
+    lookback
+        Bars of a window.
+    store
+        Where shards are committed; None computes and forgets (for benchmarks).
+    actors
+        How many; None: as many as the cluster has room for at any time.
+    cpus_per_actor
+        Cores, and torch threads, of one actor.
+    gpus_per_actor
+        GPUs, or a share of one.
+    timeout_s
+        Seconds a shard may take before its actor is ended.
+    start_timeout_s
+        Seconds a forecaster may take to load, and the cluster to have room.
+    max_retries
+        Times a window that fails alone is tried again.
+    progress
+        Called with the state of things, ten times a second at most.
 
     Raises `PoolError` if actors cannot be started, `MemoryShortageError` if a forward does not fit
     into memory, OSError if a shard cannot be written; what was committed until then is kept.
@@ -290,3 +318,37 @@ def _name(works: Sequence[Work]) -> str:
     if len(works) == 1:
         return works[0].shard.id
     return hashlib.sha256("".join(work.shard.id for work in works).encode()).hexdigest()[:20]
+
+
+def score_shards_here(
+    shards: Sequence[Shard],
+    *,
+    spec: ForecasterSpec,
+    prices: PriceArray,
+    lookback: int,
+    store: ShardStore,
+    threads: int,
+    progress: Callable[[Status], None] = lambda status: None,
+) -> Outcome:
+    """Score and commit every shard with the actor's own code, as many threads and so its bits.
+
+    Nothing is tried twice and nothing isolated: raises whatever the forecaster raises, and
+    `PoolError` if it cannot be loaded.
+    """
+    actor = ScoringActor(lookback, threads, store.fingerprint)
+    try:
+        actor.load(spec, prices)
+    except Exception as error:
+        if out_of_memory(error):
+            raise
+        raise PoolError(f"the forecaster cannot be loaded: {reason_of(error)}") from error
+    outcome = Outcome()
+    for shard in shards:
+        reply = actor.score([shard])
+        if reply.windows:
+            store.commit(shard.id, reply.content)
+            outcome.shards += 1
+        outcome.windows += reply.windows
+        outcome.failed |= {(asof, ticker): reason for asof, ticker, reason in reply.lost}
+        progress(Status(outcome.windows, outcome.shards, 0, len(outcome.failed), ()))
+    return outcome

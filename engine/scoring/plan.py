@@ -9,15 +9,16 @@ Sized for 5,000 tickers on 2,500 dates: a window costs 32 bytes here, a shard no
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import ctypes
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from functools import cache
 
 import numpy as np
 import polars as pl
 
 from engine.calendar import TradingCalendar
-from engine.memory import release_freed_memory
 from engine.scoring.bar_grid import BarGrid
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard import Shard, Shards, window_seed
@@ -39,13 +40,19 @@ NO_CANDIDATE, PLANNED = -2, -1
 class WindowPlan:
     """Every candidate (asof, ticker).
 
-    Attributes:
-        windows: asof, ticker, ticker_id, row (last row in the price array), status
-            (planned | skipped), reason, hash (null when skipped); sorted by asof, ticker.
-        future: asof → datetime64 [steps], the bars to forecast: the calendar's next ones.
-        grid: the bars the calendar expects; None where steps are sessions.
-        lookback: bars a window holds.
-        seed: the run's seed.
+    Attributes
+    ----------
+    windows
+        asof, ticker, ticker_id, row (last row in the price array), status (planned | skipped),
+        reason, hash (null when skipped); sorted by asof, ticker.
+    future
+        asof → datetime64 [steps], the bars to forecast: the calendar's next ones.
+    grid
+        The bars the calendar expects; None where steps are sessions.
+    lookback
+        Bars a window holds.
+    seed
+        The run's seed.
     """
 
     windows: pl.DataFrame
@@ -97,7 +104,7 @@ def plan_windows(
     """
     decisions = np.unique(np.array(asofs, dtype="datetime64[D]"))
     grid = _grid(prices, calendar, decisions, steps)
-    release_freed_memory()
+    _release_freed_memory()
     shape = (len(decisions), len(prices.tickers))
     last, status = np.empty(shape, dtype=np.int32), np.empty(shape, dtype=np.int8)
     for ticker_id in range(len(prices.tickers)):
@@ -128,7 +135,7 @@ def plan_windows(
         number[asof_ids[planned]],
         where=planned,
     )
-    release_freed_memory()
+    _release_freed_memory()
     windows = _frame(prices, decisions, asof_ids, ticker_ids, rows, found, hashes)
     intraday = grid if prices.interval is not None else None
     return WindowPlan(windows=windows, future=future, grid=intraday, lookback=lookback, seed=seed)
@@ -214,3 +221,19 @@ def cut_shards(plan: WindowPlan, missing: pl.DataFrame, size: int) -> Sequence[S
         seed=plan.seed,
         size=size,
     )
+
+
+def _release_freed_memory() -> None:
+    """Between steps that each free large arrays: glibc keeps blocks of up to 32 MB for itself.
+
+    Does nothing where the C library has no such call.
+    """
+    _trim()(0)
+
+
+@cache
+def _trim() -> Callable[[int], object]:
+    try:
+        return ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError, TypeError):  # another C library, or none to be had this way
+        return lambda keep: None

@@ -21,14 +21,22 @@ class PriceArray:
 
     Ticker i owns rows `offsets[i]` up to but not including `offsets[i + 1]`.
 
-    Attributes:
-        tickers: n names, sorted.
-        offsets: int64 [n + 1].
-        dates: datetime64[D] [rows], the session of each bar.
-        times: datetime64[us] [rows], when an intraday bar starts, in exchange time; None: daily.
-        values: float64 [rows, 6], columns as in `COLUMNS`, prices as recorded.
-        adjustment: float64 [rows], adj_factor of each row over that of the row before it.
-        interval: distance of intraday bars; None: daily.
+    Attributes
+    ----------
+    tickers
+        N names, sorted.
+    offsets
+        int64 [n + 1].
+    dates
+        datetime64[D] [rows], the session of each bar.
+    times
+        datetime64[us] [rows], when an intraday bar starts, in exchange time; None: daily.
+    values
+        float64 [rows, 6], columns as in `COLUMNS`, prices as recorded.
+    adjustment
+        float64 [rows], adj_factor of each row over that of the row before it.
+    interval
+        Distance of intraday bars; None: daily.
     """
 
     tickers: tuple[str, ...]

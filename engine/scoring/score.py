@@ -35,14 +35,23 @@ from engine.forecasters.statistics import LEVELS
 from engine.scoring.bar_grid import generated_steps
 from engine.scoring.cache import ScoreCache, open_cache
 from engine.scoring.cluster import cluster_slots, is_private, ray_cluster
-from engine.scoring.driver import MemoryShortageError, Outcome, PoolError, score_shards
-from engine.scoring.fingerprint import fingerprint
-from engine.scoring.inline import score_shards_here
-from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
-from engine.scoring.longer import as_planned, longer_generations, renamed
+from engine.scoring.driver import (
+    MemoryShortageError,
+    Outcome,
+    PoolError,
+    score_shards,
+    score_shards_here,
+)
+from engine.scoring.fingerprint import as_planned, fingerprint, longer_generations, renamed
 from engine.scoring.plan import WindowPlan, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
-from engine.scoring.scores import MEASURES, assemble_scores
+from engine.scoring.scores import (
+    LEVELS_SCHEMA,
+    MEASURES,
+    assemble_levels,
+    assemble_scores,
+    level_steps,
+)
 from engine.scoring.shard_store import KEY, ShardStore, Stored
 from engine.scoring.status import ScoringProgress
 
@@ -56,16 +65,25 @@ MIN_BATCH = 16
 class Scored:
     """Scores and how they came about.
 
-    Attributes:
-        scores: the scores table of the contract.
-        fingerprint: sha256 hex over everything but the windows.
-        identity: what the fingerprint was made of.
-        counts: windows and shards planned, reused, computed, retried, thrown away.
-        skipped: windows without a full history, by reason.
-        failed: windows given up, by reason.
-        dropped: rows of a given scores file that were left out, by reason.
-        levels: the bar predicted for the session after each asof (`levels.LEVELS_SCHEMA`); no
-            rows from a forecaster that predicts closes only.
+    Attributes
+    ----------
+    scores
+        The scores table of the contract.
+    fingerprint
+        sha256 hex over everything but the windows.
+    identity
+        What the fingerprint was made of.
+    counts
+        Windows and shards planned, reused, computed, retried, thrown away.
+    skipped
+        Windows without a full history, by reason.
+    failed
+        Windows given up, by reason.
+    dropped
+        Rows of a given scores file that were left out, by reason.
+    levels
+        The bar predicted for the session after each asof (`levels.LEVELS_SCHEMA`); no rows from a
+        forecaster that predicts closes only.
     """
 
     scores: pl.DataFrame

@@ -21,13 +21,20 @@ __all__ = ["Shard", "Shards", "window_seed"]
 class Shard:
     """The unit of work, of retry and of checkpoint.
 
-    Attributes:
-        rows: int64 [n], last row of each window in the price array.
-        ticker_ids: int64 [n].
-        futures: datetime64 [asofs, steps], the forecast's timestamps of each asof in the shard.
-        future_of: int64 [n], which of them each window has.
-        seeds: uint64 [n].
-        hashes: n window hashes.
+    Attributes
+    ----------
+    rows
+        int64 [n], last row of each window in the price array.
+    ticker_ids
+        int64 [n].
+    futures
+        datetime64 [asofs, steps], the forecast's timestamps of each asof in the shard.
+    future_of
+        int64 [n], which of them each window has.
+    seeds
+        uint64 [n].
+    hashes
+        N window hashes.
     """
 
     rows: np.ndarray

@@ -36,11 +36,15 @@ def encode_shards(frame: pl.DataFrame, fingerprint: str) -> bytes:
 class Stored:
     """What a store holds.
 
-    Attributes:
-        frame: rows asked for, unique by `KEY`, with the id of the shard each came from in column
-            `shard`; None if there is no file.
-        names: files that were read.
-        damaged: files that were thrown away.
+    Attributes
+    ----------
+    frame
+        Rows asked for, unique by `KEY`, with the id of the shard each came from in column `shard`;
+        None if there is no file.
+    names
+        Files that were read.
+    damaged
+        Files that were thrown away.
     """
 
     frame: pl.DataFrame | None

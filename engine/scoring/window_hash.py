@@ -44,12 +44,18 @@ def window_hashes(
     """String [n]: the hash of each window; with `where`, bool [m], n of them true, [m] with null
     where it is false.
 
-    Args:
-        prices: the bars.
-        rows: int [n], last row of each window, in any order; each window lies in one ticker.
-        lookback: bars a window holds.
-        futures: datetime64 [asofs, steps], the timestamps of each asof's forecast.
-        future_of: int [n], which asof each window belongs to.
+    Parameters
+    ----------
+    prices
+        The bars.
+    rows
+        Int [n], last row of each window, in any order; each window lies in one ticker.
+    lookback
+        Bars a window holds.
+    futures
+        datetime64 [asofs, steps], the timestamps of each asof's forecast.
+    future_of
+        Int [n], which asof each window belongs to.
     """
     ends = np.array([_digest(stamps) for stamps in futures], dtype=np.uint64)
     names = np.empty((len(rows), HASH_BYTES), dtype=np.uint8)

@@ -34,12 +34,18 @@ Fault = Literal["raised", "late", "died", "node"]
 class Work:
     """A shard and its history.
 
-    Attributes:
-        shard: the windows.
-        attempts: times it failed while alone.
-        deaths: actors that died under it.
-        avoid: the actor that it failed on, which is not to get it again if there are others.
-        alone: whether it must not share a call with other shards.
+    Attributes
+    ----------
+    shard
+        The windows.
+    attempts
+        Times it failed while alone.
+    deaths
+        Actors that died under it.
+    avoid
+        The actor that it failed on, which is not to get it again if there are others.
+    alone
+        Whether it must not share a call with other shards.
     """
 
     shard: Shard
@@ -56,9 +62,12 @@ class WorkQueue:
     Fresh shards are made when their turn comes, so a long plan takes no memory here. `total`
     shards were there at the start.
 
-    Attributes:
-        retries: times that work was given out again.
-        failed: (asof as ISO text, ticker) → reason, of windows given up.
+    Attributes
+    ----------
+    retries
+        Times that work was given out again.
+    failed
+        (asof as ISO text, ticker) → reason, of windows given up.
     """
 
     shards: Sequence[Shard]

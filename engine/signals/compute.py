@@ -1,7 +1,7 @@
 """From bars to target weights at one session, by the functions of the backtest.
 
 1. `known_market` holds nothing after the session; quotes may make its last bar.
-2. `replayed_dates`: the session, and earlier rebalances where the strategy remembers them.
+2. `_replayed_dates`: the session, and earlier rebalances where the strategy remembers them.
 3. `score_with_choice` scores them, by the preferred forecaster or the fallback.
 4. `decide_weights`, the main job's own, gives the weights.
 5. `signals_table` ranks, compares with the last target and says who is left out and why.
@@ -21,7 +21,7 @@ from rich.console import Console
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.data.market import Market
-from engine.decisions.dates import rebalance_dates
+from engine.decisions.dates import Span, decision_dates, rebalance_dates
 from engine.decisions.strategies import GridPoint, grid_points
 from engine.decisions.weights import decide_weights
 from engine.errors import UsageError
@@ -30,8 +30,8 @@ from engine.forecasters.named import named_model
 from engine.run_folder import RunFolder
 from engine.signals.forecasters import Chosen, score_with_choice
 from engine.signals.market import known_market
-from engine.signals.schedule import check_session, replayed_dates
 from engine.signals.table import signals_table
+from strategies import Strategy
 
 __all__ = ["FOLDER", "Signals", "compute_signals", "config_hash"]
 
@@ -43,25 +43,43 @@ FOLDER = "signals"
 class Signals:
     """What is wanted at the close of a session, and what it was made of.
 
-    Attributes:
-        asof: the session.
-        table: the columns of `table.SIGNALS`, the ranked names first.
-        weights: asof, ticker, weight of every scored name; empty when `rebalance` is false.
-        rebalance: false where the strategy keeps its book on this date.
-        closes: ticker, date, close as recorded, of every name's last bar.
-        horizon: horizon in sessions of the scores in the table, the one the strategy ranks by.
-        forecaster: as `model.name` takes it.
-        fallback_reason: why it is not `model.name`; None if it is.
-        fingerprint: of the scores.
-        identity: what the fingerprint was made of.
-        config_hash: of all settings that can change a weight or an order.
-        model_hash: of the forecaster's weights.
-        data_hash: of the bars.
-        drops: rows, windows and quotes left out, by reason.
-        failed: windows that no actor could score, by reason.
-        replayed: rebalances scored, of which `asof` is the last.
-        change_from: the replayed rebalance that `change` is counted from; None where the caller
-            said what was held, or nothing was.
+    Attributes
+    ----------
+    asof
+        The session.
+    table
+        The columns of `table.SIGNALS`, the ranked names first.
+    weights
+        asof, ticker, weight of every scored name; empty when `rebalance` is false.
+    rebalance
+        False where the strategy keeps its book on this date.
+    closes
+        ticker, date, close as recorded, of every name's last bar.
+    horizon
+        Horizon in sessions of the scores in the table, the one the strategy ranks by.
+    forecaster
+        As `model.name` takes it.
+    fallback_reason
+        Why it is not `model.name`; None if it is.
+    fingerprint
+        Of the scores.
+    identity
+        What the fingerprint was made of.
+    config_hash
+        Of all settings that can change a weight or an order.
+    model_hash
+        Of the forecaster's weights.
+    data_hash
+        Of the bars.
+    drops
+        Rows, windows and quotes left out, by reason.
+    failed
+        Windows that no actor could score, by reason.
+    replayed
+        Rebalances scored, of which `asof` is the last.
+    change_from
+        The replayed rebalance that `change` is counted from; None where the caller said what was
+        held, or nothing was.
     """
 
     asof: date
@@ -117,11 +135,11 @@ def compute_signals(
     ForecasterError
         Neither the preferred forecaster nor the fallback gave a score.
     """
-    check_session(TradingCalendar(settings.data.calendar), asof)
+    _check_session(TradingCalendar(settings.data.calendar), asof)
     point = _point(settings)
     known = known_market(settings.data, asof, market=market, quotes=quotes, now=now)
     market = known.market.first_tickers(settings.data.max_tickers)
-    dates = replayed_dates(point.strategy, market, settings, asof)
+    dates = _replayed_dates(point.strategy, market, settings, asof)
     folder = RunFolder(settings.run.dir, FOLDER)
     chosen = score_with_choice(settings, market, dates, folder=folder, console=console)
     weights = _weights(settings, point, market, chosen, dates)
@@ -236,3 +254,43 @@ def _model_hash(identity: dict[str, Any]) -> str:
 def _sha256(content: Any) -> str:
     text = json.dumps(content, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _check_session(calendar: TradingCalendar, asof: date) -> None:
+    """Raises UsageError naming the session before, where `asof` is none."""
+    try:
+        calendar.offset(asof, 0)
+    except UsageError as error:
+        raise UsageError(f"--as-of: {error}") from None
+
+
+def _is_path_dependent(strategy: Strategy) -> bool:
+    """Whether weights of a date may depend on earlier dates: unless the strategy says no."""
+    return bool(getattr(strategy, "path_dependent", True))
+
+
+def _replayed_dates(
+    strategy: Strategy, market: Market, settings: Settings, asof: date
+) -> list[date]:
+    """The rebalances whose scores decide the weights of `asof`, in order, `asof` the last.
+
+    `asof` alone where weights have no memory; else every rebalance session from `strategy.since`
+    (null: from the first full window, as a backtest without evaluation.start) and `asof`.
+
+    Raises UsageError where `strategy.since` is later.
+    """
+    since = settings.strategy.since
+    if since is not None and since > asof:
+        raise UsageError(f"strategy.since {since} is after --as-of {asof}")
+    if not _is_path_dependent(strategy):
+        return [asof]
+    try:
+        earlier = decision_dates(
+            market,
+            Span(since, asof),
+            rebalance=settings.scoring.rebalance,
+            lookback=settings.scoring.lookback,
+        )
+    except UsageError:  # no rebalance session in between: the book begins today
+        earlier = []
+    return sorted({*earlier, asof})

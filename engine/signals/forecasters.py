@@ -51,10 +51,14 @@ class ForecasterError(RuntimeError):
 class Chosen:
     """Scores, and who made them.
 
-    Attributes:
-        scored: of every date asked for.
-        name: as `model.name` takes it.
-        fallback_reason: why it was not the preferred one; None if it was.
+    Attributes
+    ----------
+    scored
+        Of every date asked for.
+    name
+        As `model.name` takes it.
+    fallback_reason
+        Why it was not the preferred one; None if it was.
     """
 
     scored: Scored

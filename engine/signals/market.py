@@ -21,10 +21,14 @@ __all__ = ["Known", "known_market"]
 class Known:
     """A market whose last session is the decision's.
 
-    Attributes:
-        market: nothing in it is of a later session.
-        refused: ticker, reason of the names whose quote was not used; empty without quotes.
-        drops: quotes not used, by reason.
+    Attributes
+    ----------
+    market
+        Nothing in it is of a later session.
+    refused
+        ticker, reason of the names whose quote was not used; empty without quotes.
+    drops
+        Quotes not used, by reason.
     """
 
     market: Market

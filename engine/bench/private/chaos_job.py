@@ -55,15 +55,24 @@ LONGEST_WAIT_S = 60.0
 class Job:
     """What to score, and where.
 
-    Attributes:
-        folder: gets `shards/`, `scores.parquet`, `done.json` and the diary.
-        model: fake (momentum that takes `shard_s` seconds a shard) or nano.
-        tickers, asofs: how many windows, their product.
-        shard: windows of a shard.
-        actors: how many; on a cluster of nodes as many as it has room for.
-        nodes: 0: Ray as it comes; else a cluster of this many nodes with one core each.
-        drop_at: share of the shards after which the last node is killed.
-        join_at: share after which a fresh one joins.
+    Attributes
+    ----------
+    folder
+        Gets `shards/`, `scores.parquet`, `done.json` and the diary.
+    model
+        Fake (momentum that takes `shard_s` seconds a shard) or nano.
+    tickers, asofs
+        How many windows, their product.
+    shard
+        Windows of a shard.
+    actors
+        How many; on a cluster of nodes as many as it has room for.
+    nodes
+        0: Ray as it comes; else a cluster of this many nodes with one core each.
+    drop_at
+        Share of the shards after which the last node is killed.
+    join_at
+        Share after which a fresh one joins.
     """
 
     folder: str

@@ -26,10 +26,14 @@ _AT_START = 0.1
 class Killer:
     """Kills a process when its replay has come to a random session, at a random moment of it.
 
-    Attributes:
-        kills, sessions: how often, and over how many.
-        session_s: about how long a session takes.
-        done: kills so far.
+    Attributes
+    ----------
+    kills, sessions
+        How often, and over how many.
+    session_s
+        About how long a session takes.
+    done
+        Kills so far.
     """
 
     kills: int

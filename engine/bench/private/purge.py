@@ -22,8 +22,8 @@ import numpy as np
 import polars as pl
 
 from backtest.statistics.ic import information_coefficient
-from engine.baselines.boosting import boost, lightgbm_parameters
 from engine.baselines.fits import Fit, Job, make_fit, plan_jobs
+from engine.baselines.fitting import boost, lightgbm_parameters
 from engine.baselines.training_set import TrainingSet, build_training_set
 from engine.bench.private.noise import noise_market, sessions_in
 from engine.bench.result import BenchResult

@@ -53,12 +53,17 @@ CANARY_KEYS = {"APCA_API_KEY_ID": "CANARY-KEY-ID", "APCA_API_SECRET_KEY": "CANAR
 class World:
     """Bars on disk, and the sessions to replay.
 
-    Attributes:
-        path: Parquet as `Market.bars`, without the session `missing`.
-        sessions: to trade, in order; the last bars are of the last of them.
-        missing: the session without bars: nothing can be traded in it nor decided on it.
-        halt, resume: a person halts trading before the first and resumes before the second; None
-            in short replays.
+    Attributes
+    ----------
+    path
+        Parquet as `Market.bars`, without the session `missing`.
+    sessions
+        To trade, in order; the last bars are of the last of them.
+    missing
+        The session without bars: nothing can be traded in it nor decided on it.
+    halt, resume
+        A person halts trading before the first and resumes before the second; None in short
+        replays.
     """
 
     path: Path
@@ -97,17 +102,28 @@ class World:
 class Outcome:
     """What a replay left.
 
-    Attributes:
-        positions, cash: at the broker.
-        state_positions: in the state.
-        orders: (session, ticker, side, quantity, leg, attempt, status, filled) of the state.
-        broker_orders: client ids that the broker took, with the shares it filled of each.
-        halted: sessions in which a guard stopped trading.
-        doubled: orders the broker filled more of than was planned, and those it was not to get.
-        while_halted: orders that the broker took in a session with trading halted.
-        faults: what went wrong on the way, by kind.
-        secrets: files with a key in them.
-        seconds, kills: how long it took, how often it was killed.
+    Attributes
+    ----------
+    positions, cash
+        At the broker.
+    state_positions
+        In the state.
+    orders
+        (session, ticker, side, quantity, leg, attempt, status, filled) of the state.
+    broker_orders
+        Client ids that the broker took, with the shares it filled of each.
+    halted
+        Sessions in which a guard stopped trading.
+    doubled
+        Orders the broker filled more of than was planned, and those it was not to get.
+    while_halted
+        Orders that the broker took in a session with trading halted.
+    faults
+        What went wrong on the way, by kind.
+    secrets
+        Files with a key in them.
+    seconds, kills
+        How long it took, how often it was killed.
     """
 
     positions: dict[str, float]

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from rich.console import Console
 
-import engine.baselines.workers
+import engine.baselines.fitting
 from backtest.statistics.ic import information_coefficient
 from engine.baselines import LightGBMBaseline, lightgbm_baseline
 from engine.bench.private.noise import noise_market
@@ -105,8 +105,8 @@ def test_predictions_at_a_date_know_nothing_after_it(market, asofs, fit, tmp_pat
 
 def test_ray_gives_the_same_bytes(fit, tmp_path, monkeypatch):
     alone = fit()
-    monkeypatch.setattr(engine.baselines.workers, "_WORTH_RAY", 0)
-    monkeypatch.setattr(engine.baselines.workers.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(engine.baselines.fitting, "_WORTH_RAY", 0)
+    monkeypatch.setattr(engine.baselines.fitting.os, "cpu_count", lambda: 2)
     with ray_cluster(None, cpus=2, object_bytes=0):
         together = fit(folder=tmp_path / "others")
     assert alone.predictions.equals(together.predictions)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from engine.forecasters.rules import RuleSpec
-from engine.scoring.inline import score_shards_here
+from engine.scoring.driver import score_shards_here
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.pool import PoolError
 from engine.scoring.price_array import PriceArray

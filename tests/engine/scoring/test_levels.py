@@ -10,9 +10,9 @@ import polars as pl
 import pytest
 
 from engine.forecasters.statistics import step_statistics
-from engine.scoring.levels import LEVELS_SCHEMA, assemble_levels, level_steps
 from engine.scoring.plan import plan_windows
 from engine.scoring.price_array import PriceArray
+from engine.scoring.scores import LEVELS_SCHEMA, assemble_levels, level_steps
 
 ASOFS = [date(2020, 5, 29), date(2020, 6, 30)]
 
