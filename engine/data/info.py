@@ -9,13 +9,13 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from engine.cache import cache_folder, describe_cache, prune_cache
 from engine.command import make_console
 from engine.data.arguments import parse_arguments
 from engine.data.store.exports import export_folder
 from engine.data.store.reader import PriceStore
 from engine.errors import UsageError
 from engine.files import write_json
-from engine.scoring.cache import cache_folder, describe_cache, prune_cache
 
 __all__ = ["describe_store", "run_info"]
 

@@ -9,50 +9,18 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import time
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
 
+from engine.cache import cache_folder, prune_cache
 from engine.scoring.shard_store import MARK_LETTERS, ShardStore
 from engine.scoring.storage import LocalFolder
 
-__all__ = [
-    "CacheEntry",
-    "ScoreCache",
-    "cache_folder",
-    "describe_cache",
-    "open_cache",
-    "prune_cache",
-]
+__all__ = ["ScoreCache", "open_cache"]
 
 log = logging.getLogger(__name__)
-OFF = "off"
 GB = 10**9
-
-
-@dataclass(frozen=True)
-class CacheEntry:
-    """What the cache holds of one fingerprint.
-
-    Attributes
-    ----------
-    fingerprint
-        sha256 hex, as in a run's manifest.
-    files
-        How many shard files.
-    bytes
-        Their size; a file that a run folder holds too takes its space once.
-    last_used
-        Unix time of the last run that read or added one.
-    """
-
-    fingerprint: str
-    files: int
-    bytes: int
-    last_used: float
 
 
 class ScoreCache:
@@ -69,7 +37,8 @@ class ScoreCache:
     def marks(self) -> set[str]:
         """The first `MARK_LETTERS` of every fingerprint that it holds."""
         try:
-            return {folder.name[:MARK_LETTERS] for folder in _folders(self.root)}
+            folders = self.root.iterdir() if self.root.is_dir() else ()
+            return {folder.name[:MARK_LETTERS] for folder in folders if folder.is_dir()}
         except OSError as error:
             log.warning("the score cache is not used: %s", error)
             return set()
@@ -109,72 +78,10 @@ class ScoreCache:
             log.warning("shards are not kept in the score cache: %s", error)
 
 
-def cache_folder(setting: str | None = None) -> Path | None:
-    """Where the cache is: a configured folder, `$XDG_CACHE_HOME/kronos-engine/scores` for None,
-    nowhere (None) for "off"."""
-    if setting == OFF:
-        return None
-    if setting is not None:
-        return Path(setting).expanduser()
-    home = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(home).expanduser() / "kronos-engine" / "scores"
-
-
 def open_cache(setting: str | None, limit_gb: float) -> ScoreCache | None:
     """The cache of `scoring.cache` and `scoring.cache_gb`; None if it is off."""
     root = cache_folder(setting)
     return ScoreCache(root, int(limit_gb * GB)) if root and limit_gb > 0 else None
-
-
-def describe_cache(root: Path | None = None) -> list[CacheEntry]:
-    """What the cache (by default the one in the XDG folder) holds, last used first."""
-    root = root or cache_folder()
-    assert root is not None
-    entries = []
-    for folder in _folders(root):
-        sizes = [size for _, size, _ in _files(folder)]
-        entries.append(CacheEntry(folder.name, len(sizes), sum(sizes), folder.stat().st_mtime))
-    return sorted(entries, key=lambda entry: entry.last_used, reverse=True)
-
-
-def prune_cache(
-    root: Path | None = None, *, older_than_days: float | None = None, max_bytes: int | None = None
-) -> tuple[int, int]:
-    """Remove fingerprints not used for so long, then the longest unused ones until what is left
-    fits; of the last that does not fit, its oldest files only. Returns (files, bytes) removed."""
-    root = root or cache_folder()
-    assert root is not None
-    now = time.time()
-    removed = freed = 0
-    by_use = sorted(_folders(root), key=lambda folder: folder.stat().st_mtime)
-    kept = [(folder, sorted(_files(folder))) for folder in by_use]
-    total = sum(size for _, files in kept for _, size, _ in files)
-    for folder, files in kept:
-        used = folder.stat().st_mtime
-        old = older_than_days is not None and now - used > older_than_days * 86_400
-        for _, size, path in files:
-            if old or (max_bytes is not None and total > max_bytes):
-                path.unlink(missing_ok=True)
-                removed, freed, total = removed + 1, freed + size, total - size
-        with contextlib.suppress(OSError):
-            os.utime(folder, (used, used))  # removing files is no use of the folder
-        with contextlib.suppress(OSError):
-            folder.rmdir()
-    return removed, freed
-
-
-def _folders(root: Path) -> Iterable[Path]:
-    return [path for path in root.iterdir() if path.is_dir()] if root.is_dir() else []
-
-
-def _files(folder: Path) -> list[tuple[float, int, Path]]:
-    """(time of writing, bytes, path) of each shard file."""
-    found = []
-    for path in folder.glob("*.parquet"):
-        with contextlib.suppress(FileNotFoundError):
-            facts = path.stat()
-            found.append((facts.st_mtime, facts.st_size, path))
-    return found
 
 
 def _copy(source: ShardStore, target: ShardStore, name: str) -> None:

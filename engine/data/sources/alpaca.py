@@ -22,7 +22,6 @@ from engine.data.sources.network import (
     Found,
     Retries,
     Ticker,
-    downloads_folder,
     fetch_each,
 )
 from engine.errors import UsageError
@@ -65,7 +64,7 @@ class AlpacaSource(Found):
             "secret_key": _key("APCA_API_SECRET_KEY"),
         }
         self._retries = retries or Retries(per_minute=180.0)
-        self._downloads = downloads or downloads_folder()
+        self._downloads = downloads
         super().__init__()
 
     def fetch(

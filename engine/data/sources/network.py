@@ -9,8 +9,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import random
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -21,10 +19,12 @@ from typing import TypeVar
 
 import polars as pl
 
+from engine.cache import user_cache
 from engine.command import make_console
 from engine.data.source import SourceData
 from engine.files import write_frame
 from engine.progress import WorkProgress
+from engine.retries import Backoff, call_again
 
 __all__ = [
     "Downloads",
@@ -32,7 +32,6 @@ __all__ = [
     "Retries",
     "SourceUnavailableError",
     "Ticker",
-    "downloads_folder",
     "fetch_each",
 ]
 
@@ -74,10 +73,8 @@ class Retries:
     ----------
     attempts
         How often a request is sent before it is given up.
-    first_wait_s
-        Seconds before the second attempt; each further one waits twice as long, at most
-        `longest_wait_s`, and up to a half longer at random, so that many clients do not return
-        at once.
+    first_wait_s, longest_wait_s
+        Seconds before the second attempt, and before any (`Backoff`).
     per_minute
         The most requests sent within a minute.
     """
@@ -96,21 +93,21 @@ class Retries:
         SourceUnavailableError
             Every attempt failed; names `what` and the last reason.
         """
-        for attempt in range(self.attempts):
+
+        def paced(attempt: int) -> T:
             self._pace()
-            try:
-                return request(attempt)
-            except Exception as error:
-                if not _may_pass(error):
-                    raise
-                if attempt + 1 == self.attempts:
-                    reason = " ".join(str(error).split())[:200] or type(error).__name__
-                    raise SourceUnavailableError(
-                        f"{what}: gave up after {self.attempts} attempts ({reason})"
-                    ) from error
-                wait = min(self.first_wait_s * 2**attempt, self.longest_wait_s)
-                time.sleep(wait * random.uniform(1.0, 1.5))
-        raise AssertionError("unreachable")
+            return request(attempt)
+
+        waits = Backoff(self.first_wait_s, self.longest_wait_s)
+        try:
+            return call_again(paced, attempts=self.attempts, backoff=waits, may_pass=_may_pass)
+        except Exception as error:
+            if not _may_pass(error):
+                raise
+            reason = " ".join(str(error).split())[:200] or type(error).__name__
+            raise SourceUnavailableError(
+                f"{what}: gave up after {self.attempts} attempts ({reason})"
+            ) from error
 
     def _pace(self) -> None:
         now = time.monotonic()
@@ -140,11 +137,14 @@ class Ticker:
 class Downloads:
     """Fetched tickers of one request, kept until the request is complete.
 
-    `request` is everything that was asked for; another request shares nothing with it.
+    `request` is everything that was asked for; another request shares nothing with it. Without a
+    `folder` they lie in the user's cache.
     """
 
-    def __init__(self, folder: Path, request: str) -> None:
-        self._folder = folder / hashlib.blake2b(request.encode(), digest_size=12).hexdigest()
+    def __init__(self, folder: Path | None, request: str) -> None:
+        self._folder = (folder or user_cache("downloads")) / hashlib.blake2b(
+            request.encode(), digest_size=12
+        ).hexdigest()
 
     def read(self, ticker: str) -> Ticker | None:
         """What was fetched of `ticker` before; None if nothing whole was."""
@@ -167,12 +167,6 @@ class Downloads:
     def _files(self, ticker: str) -> tuple[Path, Path]:
         name = hashlib.blake2b(ticker.encode(), digest_size=12).hexdigest()
         return self._folder / f"{name}.bars.parquet", self._folder / f"{name}.actions.parquet"
-
-
-def downloads_folder() -> Path:
-    """Where unfinished downloads lie: in the user's cache folder."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "kronos-engine" / "downloads"
 
 
 def fetch_each(

@@ -22,7 +22,6 @@ from engine.data.sources.network import (
     Found,
     Retries,
     Ticker,
-    downloads_folder,
     fetch_each,
 )
 from engine.errors import UsageError
@@ -70,7 +69,7 @@ class YahooSource(Found):
         self._yfinance = _yfinance()
         self._bar, self._zone, self._session = bar, zone, session
         self._retries = retries or Retries()
-        self._downloads = downloads or downloads_folder()
+        self._downloads = downloads
         super().__init__()
 
     def fetch(

@@ -9,13 +9,8 @@ from datetime import date
 import polars as pl
 import pytest
 
-from engine.scoring.cache import (
-    ScoreCache,
-    cache_folder,
-    describe_cache,
-    open_cache,
-    prune_cache,
-)
+from engine.cache import cache_folder, describe_cache, prune_cache
+from engine.scoring.cache import ScoreCache, open_cache
 from engine.scoring.shard_store import ShardStore, encode_shards
 
 MARK = "a" * 64
@@ -142,11 +137,11 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, first, caplog):
 
 def test_it_lies_in_the_xdg_folder_unless_configured_or_off(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    assert cache_folder() == tmp_path / "kronos-engine" / "scores"
+    assert cache_folder(None) == tmp_path / "kronos-engine" / "scores"
     assert cache_folder("/somewhere/else").as_posix() == "/somewhere/else"
     assert cache_folder("off") is None
     assert open_cache("off", 10) is None
     assert open_cache(None, 0) is None
-    assert describe_cache() == []
+    assert describe_cache(cache_folder(None)) == []
     monkeypatch.delenv("XDG_CACHE_HOME")
-    assert cache_folder().parts[-3:] == (".cache", "kronos-engine", "scores")
+    assert cache_folder(None).parts[-3:] == (".cache", "kronos-engine", "scores")
