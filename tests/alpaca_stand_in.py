@@ -18,7 +18,7 @@ from engine.calendar import TradingCalendar
 from engine.config.live import AlpacaSettings
 from engine.live.brokers.alpaca.broker import AlpacaBroker
 from engine.live.brokers.bar_book import BarBook, fixed_book
-from engine.live.brokers.records import Order
+from engine.live.brokers.broker import Order
 from engine.live.clock import FileClock
 
 __all__ = ["BUY", "CALENDAR", "DAYS", "KEYS", "Side", "closing", "make_bars", "opening", "play"]

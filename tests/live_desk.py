@@ -8,8 +8,17 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from engine.live.brokers.broker import BrokerDownError, OrderRefusedError
-from engine.live.brokers.records import CLOSED, QUOTES, Account, Asset, Fill, OrderReport, Position
+from engine.live.brokers.broker import (
+    CLOSED,
+    QUOTES,
+    Account,
+    Asset,
+    BrokerDownError,
+    Fill,
+    OrderRefusedError,
+    OrderReport,
+    Position,
+)
 
 OPEN = datetime(2026, 3, 4, 14, 30, tzinfo=UTC)
 

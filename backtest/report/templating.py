@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from jinja2 import Environment
 
-__all__ = ["page_templates"]
+__all__ = ["page_style", "page_templates"]
+
+STYLE = Path(__file__).parent / "templates" / "style.css"
 
 
 def page_templates(folder: Path) -> Environment:
@@ -22,3 +24,8 @@ def page_templates(folder: Path) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def page_style(*further: Path) -> str:
+    """The style that all pages share, so that they look alike, and then that of `further` files."""
+    return "".join(path.read_text(encoding="utf-8") for path in (STYLE, *further))

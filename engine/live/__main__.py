@@ -78,7 +78,7 @@ def _run(argv: list[str]) -> int:
 
 def _command(command: str, reason: str, settings: Settings) -> int:
     from engine.live.control import Control
-    from engine.live.show import show_status
+    from engine.live.monitor import show_status
 
     console, folder = make_console(), settings.run.dir / settings.run.name
     if not folder.is_dir():

@@ -16,10 +16,9 @@ from engine.live import guards
 from engine.live.brokers.broker import Broker
 from engine.live.clock import Clock
 from engine.live.control import Control
-from engine.live.execute import Executor
+from engine.live.execute import Executor, Patience
 from engine.live.guards import GuardEvent
 from engine.live.monitor import Monitor
-from engine.live.patience import Patience
 from engine.live.schedule import Slot
 from engine.live.state import LiveState, MarkStatus
 

@@ -15,23 +15,69 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from engine.config.live import LiveSettings
-from engine.live.brokers.broker import Broker, BrokerDownError, OrderRefusedError
-from engine.live.brokers.records import CLOSED, OrderReport
+from engine.live.brokers.broker import (
+    CLOSED,
+    Broker,
+    BrokerDownError,
+    OrderRefusedError,
+    OrderReport,
+)
 from engine.live.clock import Clock
 from engine.live.guards import GuardEvent
-from engine.live.orders import next_attempt
-from engine.live.patience import HaltedError, LateError, Patience
-from engine.live.state import LiveState, OrderRecord
+from engine.live.orders import OrderRecord, next_attempt
+from engine.live.state import LiveState
 
-__all__ = ["Executor"]
+__all__ = ["Executor", "HaltedError", "LateError", "Patience"]
 
 log = logging.getLogger(__name__)
 _MINUTE = timedelta(minutes=1)
 # Fills are asked for from this long before the first sending: clocks differ, ids do not.
 _SKEW = timedelta(minutes=5)
 _EPSILON = 1e-9
+Answer = TypeVar("Answer")
+
+
+class LateError(Exception):
+    """The time for it has passed."""
+
+
+class HaltedError(Exception):
+    """Guards tripped; nothing more is sent."""
+
+    def __init__(self, events: Sequence[GuardEvent]) -> None:
+        super().__init__("; ".join(event.explanation for event in events))
+        self.events = list(events)
+
+
+class Patience:
+    """Waits `poll_s` after every failure, until `deadline` at the latest."""
+
+    def __init__(self, clock: Clock, *, poll_s: float, deadline: datetime) -> None:
+        self._clock = clock
+        self._nap = timedelta(seconds=poll_s)
+        self.deadline = deadline
+
+    def ask(self, call: Callable[[], Answer]) -> Answer:
+        """The answer of `call`, which may be asked many times.
+
+        Raises LateError when the broker has not answered by the deadline.
+        """
+        while True:
+            try:
+                return call()
+            except BrokerDownError as error:
+                self.endure(error)
+
+    def endure(self, error: BrokerDownError) -> None:
+        """Wait a little; raises LateError when there is no time left for that."""
+        now = self._clock.now()
+        if now >= self.deadline:
+            raise LateError(f"the broker does not answer: {error}") from error
+        log.info("the broker does not answer, asking again: %s", error)
+        self._clock.wait_until(min(now + self._nap, self.deadline))
 
 
 @dataclass(frozen=True)

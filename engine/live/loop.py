@@ -13,11 +13,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
-from engine.live.brokers.broker import BrokerDownError, BrokerError
-from engine.live.brokers.records import Position
+from engine.live.brokers.broker import BrokerDownError, BrokerError, Position
 from engine.live.context import Context
+from engine.live.execute import LateError
 from engine.live.guards import GuardEvent
-from engine.live.patience import LateError
 from engine.live.phases import check, decide, finish, review, trade
 from engine.live.schedule import Agenda, Phase, Slot
 from engine.live.state import Mark

@@ -13,18 +13,76 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, datetime
+from typing import Literal
 
-from engine.live.brokers.records import Asset, Order, Position, Side
-from engine.live.state.orders import Leg, OrderRecord, PlannedOrder
+from engine.live.brokers.broker import CLOSED, Asset, Order, OrderStatus, Position, Side
 
-__all__ = ["OrderPlan", "client_id", "next_attempt", "plan_hash", "plan_orders"]
+__all__ = [
+    "Leg",
+    "OrderPlan",
+    "OrderRecord",
+    "PlannedOrder",
+    "client_id",
+    "next_attempt",
+    "plan_hash",
+    "plan_orders",
+]
 
 # A millionth of a share: brokers keep fractions to nine digits, floats drift in the twelfth.
 _FRACTION_DIGITS = 6
 _EPSILON = 1e-9
 
 SELLS, BUYS, OPENINGS = 0, 1, 2
+Leg = Literal["whole", "close", "open"]
+
+
+@dataclass(frozen=True)
+class PlannedOrder:
+    """An order and its place in a plan.
+
+    Attributes:
+        stage: orders of a stage are sent when those of the stages before are closed.
+        leg: close and open are the two halves of a change from long to short or back, for
+            brokers that refuse it in one order.
+        attempt: 1, and one more for each time the broker rejected it.
+        rank: the order of sending within a stage.
+        reference: the price it was sized with, the mid of its quote.
+    """
+
+    order: Order
+    session: date
+    stage: int
+    leg: Leg
+    attempt: int
+    rank: int
+    plan_hash: str
+    reference: float
+
+
+@dataclass(frozen=True)
+class OrderRecord:
+    """A planned order and the broker's last word on it; `sent` is when it was about to be."""
+
+    planned: PlannedOrder
+    status: OrderStatus
+    filled: float
+    average_price: float | None
+    broker_id: str | None
+    reason: str | None
+    created: datetime
+    sent: datetime | None
+    updated: datetime | None
+
+    @property
+    def order(self) -> Order:
+        """What is sent."""
+        return self.planned.order
+
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more can happen to it."""
+        return self.status in CLOSED
 
 
 @dataclass(frozen=True)

@@ -12,17 +12,16 @@ from rich.console import Console
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.errors import UsageError
+from engine.live.brokers import open_broker
 from engine.live.brokers.broker import Broker
-from engine.live.brokers.open import open_broker
 from engine.live.clock import Clock, FileClock, SystemClock
 from engine.live.context import Context
 from engine.live.control import Control
 from engine.live.hours import Hours
 from engine.live.loop import Loop
-from engine.live.monitor import Monitor
+from engine.live.monitor import Monitor, Webhook
 from engine.live.schedule import Agenda
 from engine.live.state import open_state
-from engine.live.webhook import Webhook
 from engine.run_folder import RunFolder
 
 __all__ = ["CLOCK", "start", "state_file"]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from backtest.report.formatting import decimal, is_number, percent, share
-from backtest.report.templating import page_templates
+from backtest.report.templating import page_style, page_templates
 
-__all__ = ["render_signals"]
+__all__ = ["render_signals", "signals_style"]
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -25,7 +24,7 @@ def render_signals(content: Mapping[str, Any]) -> str:
     return environment.get_template("signals.html.j2").render(
         content=content,
         headline=_headline(content, ranked),
-        style=Markup(_style()),
+        style=Markup(signals_style()),
         longs=[row for row in rows if row["weight"] > 0],
         shorts=[row for row in reversed(rows) if row["weight"] < 0],
         rest=[row for row in rows if row["weight"] == 0],
@@ -117,11 +116,6 @@ def _parameters(strategy: Mapping[str, Any]) -> str:
     return ", ".join(shown)
 
 
-@cache
-def _style() -> str:
-    """The report's style, so that all pages look alike, and what is this page's own."""
-    import backtest.report
-
-    report = Path(backtest.report.__file__).parent / "templates" / "style.css"
-    own = TEMPLATES / "signals.css"
-    return report.read_text(encoding="utf-8") + own.read_text(encoding="utf-8")
+def signals_style() -> str:
+    """The style that all pages share, and what is this page's own; the page of the day has both."""
+    return page_style(TEMPLATES / "signals.css")

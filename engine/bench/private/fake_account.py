@@ -30,11 +30,10 @@ from engine.bench.private.fake_json import (
     uuid_of,
 )
 from engine.calendar import TradingCalendar
-from engine.live.brokers.bar_book import Books
+from engine.live.brokers.bar_book import Books, DataQuotes
+from engine.live.brokers.broker import CLOSED, Order, OrderReport
 from engine.live.brokers.paper.broker import PaperBroker
 from engine.live.brokers.paper.ledger import NANOS
-from engine.live.brokers.quotes import DataQuotes
-from engine.live.brokers.records import CLOSED, Order, OrderReport
 from engine.live.clock import Clock
 
 __all__ = ["AnswerError", "FakeAccount"]

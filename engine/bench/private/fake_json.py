@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from fractions import Fraction
 from typing import Any
 
+from engine.live.brokers.broker import OrderReport
 from engine.live.brokers.paper.ledger import NANOS
-from engine.live.brokers.records import OrderReport
 
 __all__ = [
     "account_json",

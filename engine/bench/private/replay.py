@@ -33,8 +33,8 @@ from engine.calendar import TradingCalendar
 from engine.config import Settings, load_settings
 from engine.files import write_frame
 from engine.live.__main__ import main
+from engine.live.brokers import open_broker
 from engine.live.brokers.bar_book import BarBook, fixed_book
-from engine.live.brokers.open import open_broker
 from engine.live.clock import FileClock
 from engine.live.control import Control
 from engine.live.hours import Hours

@@ -6,7 +6,7 @@ do without: in the last minutes of a session its price is the close to come.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 
@@ -15,13 +15,18 @@ import polars as pl
 
 from backtest.costs import ADV_SESSIONS
 from engine.calendar import TradingCalendar
+from engine.config.settings import Settings
+from engine.data.market import load_market
+from engine.live.brokers.broker import QUOTES
 from engine.live.hours import Hours
 
-__all__ = ["Action", "BarBook", "Books", "Price", "fixed_book"]
+__all__ = ["Action", "BarBook", "Books", "DataQuotes", "Price", "fixed_book", "settings_books"]
 
 _CLOSING_MIN = 30.0
 # Below this a change of adj_factor is rounding.
 _SAME = 1e-6
+# How long bars that are late are not asked for again.
+_PATIENCE_S = 600.0
 
 
 @dataclass(frozen=True)
@@ -152,6 +157,78 @@ Books = Callable[[datetime], BarBook]
 def fixed_book(book: BarBook) -> Books:
     """The same bars at every time, as in a replay."""
     return lambda now: book
+
+
+class DataQuotes:
+    """Quotes made of bars: the price of `BarBook`, with the same spread for every ticker.
+
+    For replays and demonstrations. A ticker without a bar of the session has a quote of the time
+    of its last bar, which a guard of stale quotes stops at.
+    """
+
+    replays = True
+
+    def __init__(self, books: Books, *, half_spread_bps: float) -> None:
+        self._books = books
+        self._half = half_spread_bps / 1e4
+
+    def quotes(self, tickers: Sequence[str], now: datetime) -> pl.DataFrame:
+        """`QUOTES`, sorted by ticker."""
+        book = self._books(now)
+        known = [(ticker, book.price(ticker, now)) for ticker in sorted(set(tickers))]
+        rows = [
+            (ticker, price.ts, price.value * (1 - self._half), price.value * (1 + self._half))
+            for ticker, price in known
+            if price is not None
+        ]
+        return pl.DataFrame(rows, schema=QUOTES, orient="row")
+
+
+def settings_books(settings: Settings, bars: Callable[[], pl.DataFrame] | None = None) -> Books:
+    """The bars of a configuration, read when they are first needed, and anew when there may be
+    more of them: after an open or a close, and every few minutes while the last session lacks."""
+    calendar = TradingCalendar(settings.data.calendar)
+    if bars is None:
+        return _Booker(_Reader(settings, Hours(calendar)).bars, calendar).book
+    given = bars
+    return _Booker(lambda now: given(), calendar).book
+
+
+class _Booker:
+    """One book a frame."""
+
+    def __init__(self, bars: Callable[[datetime], pl.DataFrame], calendar: TradingCalendar) -> None:
+        self._bars, self._calendar = bars, calendar
+        self._booked: tuple[pl.DataFrame, BarBook] | None = None
+
+    def book(self, now: datetime) -> BarBook:
+        frame = self._bars(now)
+        if self._booked is None or self._booked[0] is not frame:
+            self._booked = frame, BarBook(frame, self._calendar)
+        return self._booked[1]
+
+
+class _Reader:
+    """Reads `data` when it may have grown."""
+
+    def __init__(self, settings: Settings, hours: Hours) -> None:
+        self._settings, self._hours = settings, hours
+        self._frame: pl.DataFrame | None = None
+        self._read_at: object = None
+
+    def bars(self, now: datetime) -> pl.DataFrame:
+        if self._frame is None or self._stage(self._frame, now) != self._read_at:
+            self._frame = load_market(self._settings.data, now=now, keep_partial=True).bars
+            self._read_at = self._stage(self._frame, now)
+        return self._frame
+
+    def _stage(self, frame: pl.DataFrame, now: datetime) -> object:
+        """What changes when there may be bars that `frame` lacks."""
+        session, last = self._hours.begun(now), frame["date"].max()
+        if session is None or not isinstance(last, date) or last > session.date:
+            return None  # a replay: what is to come is there already
+        late = now.timestamp() // _PATIENCE_S if last < session.date else None
+        return session.date, now >= session.close, late
 
 
 def _timed(bars: pl.DataFrame, calendar: TradingCalendar) -> pl.DataFrame:

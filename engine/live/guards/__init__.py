@@ -4,16 +4,33 @@ Each takes what it judges and its limit (from `live.guards`) and returns `GuardE
 them if all is well.
 """
 
-from engine.live.guards.changes import config_changed, model_changed
-from engine.live.guards.data import missing_share, stale_data
+from engine.live.guards.account import (
+    account_blocked,
+    daily_loss,
+    drawdown,
+    foreign_positions,
+    kill_switch,
+)
 from engine.live.guards.event import GuardEvent
-from engine.live.guards.limits import gross_limit, name_limit, order_count, turnover_limit
-from engine.live.guards.losses import daily_loss, drawdown
-from engine.live.guards.market import account_blocked, halted_names, market_closed
-from engine.live.guards.positions import foreign_positions
-from engine.live.guards.quotes import missing_quotes, quote_moves, stale_quotes, wide_spreads
-from engine.live.guards.scores import bad_scores
-from engine.live.guards.switch import kill_switch
+from engine.live.guards.market import (
+    halted_names,
+    market_closed,
+    missing_quotes,
+    missing_share,
+    quote_moves,
+    stale_data,
+    stale_quotes,
+    wide_spreads,
+)
+from engine.live.guards.plan import (
+    bad_scores,
+    config_changed,
+    gross_limit,
+    model_changed,
+    name_limit,
+    order_count,
+    turnover_limit,
+)
 
 __all__ = [
     "GuardEvent",

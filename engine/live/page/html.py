@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 
 from backtest.report.formatting import decimal, is_number, percent, share
 from backtest.report.templating import page_templates
 from engine.live.page.charts import draw_charts
+from engine.live.page.daily import Daily
 from engine.live.page.tracking import Standing
-
-if TYPE_CHECKING:
-    from engine.live.page.daily import Daily
+from engine.signals.html import signals_style
 
 __all__ = ["render_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
+OWN_STYLE = "figure svg { width: 100%; height: auto; max-width: 720px; display: block; }\n"
 VERDICTS = {
     "inside": "inside the backtest's interval",
     "outside": "outside the backtest's interval",
@@ -37,7 +36,7 @@ def render_page(day: Daily) -> str:
     return environment.get_template("daily.html.j2").render(
         day=day,
         headline=_headline(day),
-        style=Markup(_style()),
+        style=Markup(signals_style() + OWN_STYLE),
         charts=charts,
         figures=_figures(day),
         standing=_standing(day.standing),
@@ -115,14 +114,3 @@ def _fills(day: Daily) -> list[dict[str, str]]:
         }
         for row in today.iter_rows(named=True)
     ]
-
-
-@cache
-def _style() -> str:
-    import backtest.report
-    import engine.signals
-
-    report = Path(backtest.report.__file__).parent / "templates" / "style.css"
-    signals = Path(engine.signals.__file__).parent / "templates" / "signals.css"
-    own = "figure svg { width: 100%; height: auto; max-width: 720px; display: block; }\n"
-    return report.read_text(encoding="utf-8") + signals.read_text(encoding="utf-8") + own

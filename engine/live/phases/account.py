@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
 
 import polars as pl
 
+from engine.errors import UsageError
 from engine.live import guards
-from engine.live.brokers.records import Account
+from engine.live.brokers.broker import Account
 from engine.live.context import Context
 from engine.live.guards import GuardEvent
 from engine.live.phases.decide import decide
-from engine.live.phases.page import write_page
 from engine.live.schedule import Slot
 
 __all__ = ["check", "look", "review"]
 
+log = logging.getLogger(__name__)
 LATE_DATA = {"stale_data", "missing_data", "no_signals"}
 
 
@@ -35,7 +37,7 @@ def review(context: Context, slot: Slot) -> None:
     account, events = look(context, slot)
     positions = context.state.holdings.positions()
     filled = len(context.state.orders.fills(slot.session.date))
-    write_page(context, slot)
+    _write_page(context, slot)
     if events:
         context.halt(slot, events)
     else:
@@ -116,3 +118,21 @@ def _decide_again(context: Context, slot: Slot) -> None:
     after_close = context.settings.live.schedule.decide == "after_close"
     if after_close and set(last) <= LATE_DATA:
         decide(context, Slot("decide", slot.session, slot.asof, slot.due, slot.deadline))
+
+
+def _write_page(context: Context, slot: Slot) -> None:
+    """Write it and tell its alerts. A page that cannot be written is told of, and no more."""
+    from engine.live.page import write_daily_page
+
+    session = slot.session.date
+    try:
+        path, found = write_daily_page(context.settings, session, context.state.orders.all_fills())
+    except Exception as error:  # the account is looked at with or without a page
+        if not isinstance(error, UsageError):
+            log.exception("no daily page")
+        reason = " ".join(str(error).split()) or type(error).__name__
+        context.monitor.tell("page", f"no page of {session}: {reason}", warning=True)
+        return
+    log.info("daily page %s", path)
+    for alert in found.alerts:
+        context.monitor.tell("alert", alert, warning=True, session=session)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 import polars as pl
 
 from engine.live import guards
-from engine.live.brokers.records import Account
+from engine.live.brokers.broker import Account
 from engine.live.context import Context
+from engine.live.execute import HaltedError
 from engine.live.guards import GuardEvent
-from engine.live.orders import OrderPlan, plan_orders
-from engine.live.patience import HaltedError
+from engine.live.orders import OrderPlan, OrderRecord, PlannedOrder, plan_orders
 from engine.live.phases.account import look
 from engine.live.schedule import Slot
-from engine.live.state import OrderRecord, Plan, PlannedOrder
+from engine.live.state import Plan
 
 __all__ = ["finish", "trade"]
 

@@ -1,19 +1,25 @@
-"""Which phase of which session is done, which guard spoke when, and what a person said."""
+"""The cycle of each session: its plan, how its phases ended, what guards and a person said."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Literal
+
+import polars as pl
 
 from engine.live.control import Command
 from engine.live.guards.event import GuardEvent
 from engine.live.state.database import Database, aware, naive
 
-__all__ = ["Cycles", "Mark", "MarkStatus"]
+__all__ = ["Cycles", "Mark", "MarkStatus", "Plan", "Plans"]
 
+_COLUMNS = (
+    "session, decided_on, kind, plan_hash, config_hash, model_hash, data_hash, forecaster, "
+    "fallback_reason, made"
+)
 # done: it did what it is for; dry_run: it would have; missed: its time passed without it;
 # halted: a guard stopped it.
 MarkStatus = Literal["done", "dry_run", "missed", "halted"]
@@ -98,3 +104,126 @@ class Cycles:
         rows = self._database.rows("SELECT detail FROM commands WHERE name = 'acknowledge'")
         details: list[dict[str, Any]] = [json.loads(row[0]) for row in rows]
         return {str(detail[key]) for detail in details if key in detail}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to hold in `session`, decided with data up to `asof`.
+
+    Attributes:
+        kind: rebalance: trade to `targets`; hold: keep what is held.
+        targets: ticker, weight, close: every name with a close at asof, weight 0 for the names
+            that are not to be held. Without rows where nothing was scored.
+        plan_hash: of asof, weights and the configuration; part of every order's id.
+        model_hash: of the forecaster; a hold has the last rebalance's.
+        made: when it was decided, UTC.
+    """
+
+    session: date
+    asof: date
+    kind: Literal["rebalance", "hold"]
+    plan_hash: str
+    config_hash: str
+    model_hash: str
+    data_hash: str
+    forecaster: str
+    fallback_reason: str | None
+    made: datetime
+    targets: pl.DataFrame
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Target weights other than 0, by ticker."""
+        rows = self.targets.filter(pl.col("weight") != 0)
+        return dict(zip(rows["ticker"], rows["weight"], strict=True))
+
+    @property
+    def closes(self) -> dict[str, float]:
+        """The close at asof, by ticker."""
+        return dict(zip(self.targets["ticker"], self.targets["close"], strict=True))
+
+
+class Plans:
+    """The tables plans, targets and left_out."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def record(self, plan: Plan) -> None:
+        """Write a plan in place of the session's former one."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM targets WHERE session = ?", [plan.session])
+            values = [
+                plan.session,
+                plan.asof,
+                plan.kind,
+                plan.plan_hash,
+                plan.config_hash,
+                plan.model_hash,
+                plan.data_hash,
+                plan.forecaster,
+                plan.fallback_reason,
+                naive(plan.made),
+            ]
+            marks = ", ".join("?" * len(values))
+            self._database.execute(
+                f"INSERT OR REPLACE INTO plans ({_COLUMNS}) VALUES ({marks})", values
+            )
+            self._database.insert(
+                "targets",
+                [
+                    (plan.session, ticker, weight, close)
+                    for ticker, weight, close in plan.targets.select(
+                        "ticker", "weight", "close"
+                    ).iter_rows()
+                ],
+            )
+
+    def of(self, session: date) -> Plan | None:
+        """The session's plan, or None."""
+        return self._one("session = ?", session)
+
+    def last(self, before: date) -> Plan | None:
+        """The plan of the last session before `before` that has one."""
+        return self._one("session < ?", before)
+
+    def last_rebalance(self, before: date, forecaster: str | None = None) -> Plan | None:
+        """The last rebalance plan of a session before `before`; of one forecaster if named."""
+        if forecaster is None:
+            return self._one("session < ? AND kind = 'rebalance'", before)
+        return self._one(
+            "session < ? AND kind = 'rebalance' AND forecaster = ?", before, forecaster
+        )
+
+    def record_left_out(self, session: date, reasons: Mapping[str, str]) -> None:
+        """Why names of the plan are not traded, in place of what was said before."""
+        with self._database.transaction():
+            self._database.execute("DELETE FROM left_out WHERE session = ?", [session])
+            rows = [(session, ticker, reason) for ticker, reason in sorted(reasons.items())]
+            self._database.insert("left_out", rows)
+
+    def left_out(self, session: date) -> dict[str, str]:
+        """Ticker to the reason why it is not traded in the session."""
+        query = "SELECT ticker, reason FROM left_out WHERE session = ? ORDER BY ticker"
+        return dict(self._database.rows(query, [session]))
+
+    def _one(self, condition: str, *values: date | str) -> Plan | None:
+        rows = self._database.rows(
+            f"SELECT {_COLUMNS} FROM plans WHERE {condition} ORDER BY session DESC LIMIT 1",
+            values,
+        )
+        if not rows:
+            return None
+        *first, made = rows[0]
+        targets = self._database.rows(
+            "SELECT ticker, weight, close FROM targets WHERE session = ? ORDER BY ticker",
+            [first[0]],
+        )
+        frame = pl.DataFrame(
+            targets,
+            schema={"ticker": pl.String, "weight": pl.Float64, "close": pl.Float64},
+            orient="row",
+        )
+        moment = aware(made)
+        assert moment is not None
+        return Plan(*[*first, moment, frame])

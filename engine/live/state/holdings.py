@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from engine.live.brokers.records import Account, Fill, Position
+from engine.live.brokers.broker import Account, Fill, Position
 from engine.live.state.database import Database, naive
 
 __all__ = ["Holdings"]

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date, datetime
-from typing import Any, Literal
+from typing import Any
 
 import polars as pl
 
-from engine.live.brokers.records import CLOSED, Fill, Order, OrderReport, OrderStatus
+from engine.live.brokers.broker import CLOSED, Fill, Order, OrderReport, OrderStatus
+from engine.live.orders import OrderRecord, PlannedOrder
 from engine.live.state.database import Database, aware, naive
 from engine.live.state.holdings import Holdings
 
-__all__ = ["Leg", "OrderRecord", "Orders", "PlannedOrder"]
+__all__ = ["Orders"]
 
-Leg = Literal["whole", "close", "open"]
 _FILLS = pl.Schema(
     {
         "session": pl.Date,
@@ -32,54 +31,6 @@ _PLANNED = (
     "plan_hash, reference"
 )
 _BROKERS = "status, filled, average_price, broker_id, reason, created, sent, updated"
-
-
-@dataclass(frozen=True)
-class PlannedOrder:
-    """An order and its place in a plan.
-
-    Attributes:
-        stage: orders of a stage are sent when those of the stages before are closed.
-        leg: close and open are the two halves of a change from long to short or back, for
-            brokers that refuse it in one order.
-        attempt: 1, and one more for each time the broker rejected it.
-        rank: the order of sending within a stage.
-        reference: the price it was sized with, the mid of its quote.
-    """
-
-    order: Order
-    session: date
-    stage: int
-    leg: Leg
-    attempt: int
-    rank: int
-    plan_hash: str
-    reference: float
-
-
-@dataclass(frozen=True)
-class OrderRecord:
-    """A planned order and the broker's last word on it; `sent` is when it was about to be."""
-
-    planned: PlannedOrder
-    status: OrderStatus
-    filled: float
-    average_price: float | None
-    broker_id: str | None
-    reason: str | None
-    created: datetime
-    sent: datetime | None
-    updated: datetime | None
-
-    @property
-    def order(self) -> Order:
-        """What is sent."""
-        return self.planned.order
-
-    @property
-    def closed(self) -> bool:
-        """Whether nothing more can happen to it."""
-        return self.status in CLOSED
 
 
 class Orders:

@@ -10,11 +10,10 @@ import pytest
 from live_desk import OPEN, Desk, Killed, StepClock
 
 from engine.config.live import LiveSettings
-from engine.live.brokers.records import OrderReport, Position
-from engine.live.execute import Executor
+from engine.live.brokers.broker import OrderReport, Position
+from engine.live.execute import Executor, HaltedError, LateError
 from engine.live.guards import GuardEvent
 from engine.live.orders import plan_orders
-from engine.live.patience import HaltedError, LateError
 from engine.live.state import LiveState
 
 DAY = date(2026, 3, 4)

@@ -9,7 +9,7 @@ import pytest
 
 from engine.calendar import TradingCalendar
 from engine.live import guards
-from engine.live.brokers.records import QUOTES, Account, Asset, Position
+from engine.live.brokers.broker import QUOTES, Account, Asset, Position
 from engine.live.control import Halt
 from engine.live.orders import plan_orders
 

@@ -17,8 +17,8 @@ from places import ROOT
 
 from engine.errors import UsageError
 from engine.live.__main__ import main
+from engine.live.monitor import Webhook
 from engine.live.state import open_state
-from engine.live.webhook import Webhook
 from engine.run_folder import RunFolder
 
 PHASES = ["decide", "check", "trade", "finish", "review"]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from engine.live.brokers.records import Asset, Position
+from engine.live.brokers.broker import Asset, Position
 from engine.live.orders import client_id, next_attempt, plan_hash, plan_orders
 
 DAY = date(2026, 3, 4)
@@ -152,7 +152,7 @@ def test_plan_hash_is_of_date_weights_and_configuration():
 
 
 def test_another_attempt_is_the_same_order_under_another_id():
-    from engine.live.state import OrderRecord
+    from engine.live.orders import OrderRecord
 
     planned = plan({"A": 0.5}).orders[0]
     record = OrderRecord(planned, "rejected", 0.0, None, None, "why", None, None, None)  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 from live_world import MINUTE, SESSION, TICKERS, World, make_bars
 
-from engine.live.brokers.records import Account
+from engine.live.brokers.broker import Account
 from engine.signals.compute import compute_signals
 
 NEXT = date(2024, 6, 5)

@@ -13,7 +13,7 @@ import pytest
 from places import ROOT
 
 from engine.errors import UsageError
-from engine.live.brokers.records import Account, Asset, Fill, OrderReport, Position
+from engine.live.brokers.broker import Account, Asset, Fill, OrderReport, Position
 from engine.live.control import Command
 from engine.live.guards import GuardEvent
 from engine.live.orders import plan_orders
@@ -182,7 +182,7 @@ CHILD = """
 import sys
 from datetime import UTC, date, datetime
 from pathlib import Path
-from engine.live.brokers.records import Account
+from engine.live.brokers.broker import Account
 from engine.live.state import open_state
 
 with open_state(Path(sys.argv[1])) as state:

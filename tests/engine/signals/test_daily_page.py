@@ -14,7 +14,8 @@ from scipy.stats import spearmanr
 
 from backtest.costs import Costs
 from engine.data.market import load_market
-from engine.live.page.daily import daily, write_daily_page
+from engine.live.page import write_daily_page
+from engine.live.page.daily import daily
 from engine.live.page.html import render_page
 from engine.live.page.tracking import (
     FILLS,

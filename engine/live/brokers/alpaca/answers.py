@@ -1,4 +1,4 @@
-"""What Alpaca's JSON says, in `engine.live.brokers.records`.
+"""What Alpaca's JSON says, in `engine.live.brokers.broker`.
 
 Numbers come as text; a quantity of a short position may come with its sign or only with its side.
 """
@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from engine.live.brokers.broker import BrokerError
-from engine.live.brokers.records import (
+from engine.live.brokers.broker import (
     Account,
     Asset,
+    BrokerError,
     Fill,
     OrderReport,
     OrderStatus,

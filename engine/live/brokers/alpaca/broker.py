@@ -1,4 +1,4 @@
-"""Alpaca behind `Broker`, through alpaca-py (extra `live`).
+"""Alpaca behind `Broker` and `QuoteSource`, through alpaca-py (extra `live`).
 
 The paper account is the default; real money needs two switches (`calls.open_trading`).
 Orders are good for the day: one sent after the close waits for the next open.
@@ -18,12 +18,29 @@ import polars as pl
 
 from engine.config.live import AlpacaSettings
 from engine.live.brokers.alpaca import answers as from_json
-from engine.live.brokers.alpaca.calls import Calls, RefusedError, open_trading, read_keys
-from engine.live.brokers.alpaca.quotes import AlpacaQuotes
-from engine.live.brokers.broker import BrokerDownError, BrokerError, OrderRefusedError
-from engine.live.brokers.records import CLOSED, Account, Asset, Fill, Order, OrderReport, Position
+from engine.live.brokers.alpaca.calls import (
+    Calls,
+    Keys,
+    RefusedError,
+    open_data,
+    open_trading,
+    read_keys,
+)
+from engine.live.brokers.broker import (
+    CLOSED,
+    QUOTES,
+    Account,
+    Asset,
+    BrokerDownError,
+    BrokerError,
+    Fill,
+    Order,
+    OrderRefusedError,
+    OrderReport,
+    Position,
+)
 
-__all__ = ["AlpacaBroker"]
+__all__ = ["AlpacaBroker", "AlpacaQuotes"]
 
 _PAGE = 100
 _ORDERS = 500
@@ -32,6 +49,7 @@ _ORDERS = 500
 _OLDEST_ORDER = timedelta(days=7)
 # Up to so many assets are asked for one by one: the list of all is some megabytes.
 _SINGLY = 20
+_AT_ONCE = 100
 
 
 class AlpacaBroker:
@@ -280,3 +298,52 @@ def _is_taken(error: RefusedError) -> bool:
 
 def _age(report: OrderReport) -> tuple[datetime, float, bool]:
     return report.updated, report.filled, report.status in CLOSED
+
+
+class AlpacaQuotes:
+    """A `QuoteSource` of the present; what it is asked for times gone by is of now."""
+
+    replays = False
+
+    def __init__(self, settings: AlpacaSettings, keys: Keys, calls: Calls | None = None) -> None:
+        self._client = open_data(settings, keys)
+        self._calls = calls or Calls(keys, settings.retries)
+        self._feed = settings.feed
+
+    def quotes(self, tickers: Sequence[str], now: datetime | None = None) -> pl.DataFrame:
+        """`QUOTES`; a ticker that is not known, or has one side only, is left out.
+
+        Raises
+        ------
+        BrokerDownError, BrokerError
+            No answer, or the keys are refused.
+        """
+        wanted = sorted(set(tickers))
+        rows: list[tuple[str, datetime, float, float]] = []
+        for first in range(0, len(wanted), _AT_ONCE):
+            for ticker, raw in sorted(self._latest(wanted[first : first + _AT_ONCE]).items()):
+                found = from_json.read(f"quote of {ticker}", from_json.quote, raw)
+                if found is not None:
+                    rows.append((ticker, *found))
+        return pl.DataFrame(rows, schema=QUOTES, orient="row")
+
+    def close(self) -> None:
+        """Let go of connections."""
+        self._client._session.close()
+
+    def _latest(self, tickers: list[str]) -> dict[str, Any]:
+        from alpaca.data.enums import DataFeed
+        from alpaca.data.requests import StockLatestQuoteRequest
+
+        wanted = StockLatestQuoteRequest(symbol_or_symbols=tickers, feed=DataFeed(self._feed))
+        try:
+            answer = self._calls.ask("quotes", lambda: self._client.get_stock_latest_quote(wanted))
+        except RefusedError as error:
+            if error.status not in (400, 404, 422):
+                raise
+            if len(tickers) == 1:
+                return {}
+            # One symbol that Alpaca does not know refuses them all: halve until it is alone.
+            middle = len(tickers) // 2
+            return self._latest(tickers[:middle]) | self._latest(tickers[middle:])
+        return {ticker: raw for ticker, raw in dict(answer).items() if raw}

@@ -17,25 +17,52 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from fractions import Fraction
 from pathlib import Path
+from typing import Protocol
 
 import polars as pl
 
 from backtest.costs import Costs, trade_cost_bps
 from engine.calendar import TradingCalendar
 from engine.errors import UsageError
-from engine.live.brokers.bar_book import Books
-from engine.live.brokers.broker import BrokerError, OrderRefusedError
-from engine.live.brokers.paper.corporate import apply_action, is_split
+from engine.live.brokers.bar_book import Action, Books
+from engine.live.brokers.broker import (
+    CLOSED,
+    Account,
+    Asset,
+    BrokerError,
+    Fill,
+    Order,
+    OrderRefusedError,
+    OrderReport,
+    Position,
+)
 from engine.live.brokers.paper.ledger import MILLIONTHS, NANOS, Entry, Holding, Ledger
-from engine.live.brokers.quotes import QuoteSource
-from engine.live.brokers.records import CLOSED, Account, Asset, Fill, Order, OrderReport, Position
 from engine.live.clock import Clock
 from engine.live.hours import Hours, Session
 
-__all__ = ["PaperBroker"]
+__all__ = ["PaperBroker", "QuoteSource"]
 
 _MOST_SHARES = 9e9
+# adj_factor does not say what changed it: no dividend is a sixth of the price and no split that
+# small, but for rare ones, where both ways leave the same wealth.
+_LEAST_SPLIT = 1.2
+_MOST_PARTS = 20
+_NEAR = 0.01
+
+
+class QuoteSource(Protocol):
+    """Where quotes come from: the broker that keeps this account has none of its own."""
+
+    @property
+    def replays(self) -> bool:
+        """Whether it knows the quotes of times gone by; otherwise only those of the present."""
+        ...
+
+    def quotes(self, tickers: Sequence[str], now: datetime) -> pl.DataFrame:
+        """The newest quote at `now` of each ticker that has one: `QUOTES`, by ticker."""
+        ...
 
 
 class PaperBroker:
@@ -206,8 +233,8 @@ class PaperBroker:
         book = self._books(now)
         for ticker, held in self._ledger.holdings().items():
             for action in book.actions(ticker, held.acted, session.date):
-                held, paid = apply_action(held, action)
-                kind = "cash in lieu" if is_split(action) else "dividend"
+                held, paid = _apply(held, action)
+                kind = "cash in lieu" if _is_split(action) else "dividend"
                 self._ledger.pay(now, kind, ticker, paid)
                 self._ledger.hold(ticker, held)
         for entry in self._ledger.waiting():
@@ -215,7 +242,7 @@ class PaperBroker:
             if taken is None or taken.date == session.date:
                 continue
             for action in book.actions(entry.order.ticker, taken.date, session.date):
-                if is_split(action):
+                if _is_split(action):
                     reason = f"split {action.ratio:g}:1 on {action.date}: its shares are old ones"
                     self._ledger.finish(entry, "rejected", now, reason)
 
@@ -317,3 +344,41 @@ def _average(held: Holding, signed: int, price: float) -> float:
     if held.nanos * signed > 0:
         return (held.nanos * held.average + signed * price) / total
     return held.average if held.nanos * total > 0 else price
+
+
+def _is_split(action: Action) -> bool:
+    """Whether shares change, and not only cash is paid."""
+    return abs(math.log(action.ratio)) > math.log(_LEAST_SPLIT) - 1e-9
+
+
+def _apply(held: Holding, action: Action) -> tuple[Holding, int]:
+    """The position after it, and what it pays in millionths (shorts: below 0).
+
+    A dividend pays close·(1 − 1/ratio) a share. A split multiplies shares by the nearest ratio of
+    small numbers; what the ratio is besides is paid like a dividend of the same day, and what
+    remains of whole shares as a fraction is paid in cash at the adjusted close before.
+    """
+    if not _is_split(action):
+        dividend = action.close_before * (1 - 1 / action.ratio)
+        return replace(held, acted=action.date), _paid(held.nanos, dividend)
+    near = Fraction(action.ratio).limit_denominator(_MOST_PARTS)
+    shares = near if abs(float(near) / action.ratio - 1) < _NEAR else Fraction(action.ratio)
+    rest = action.ratio / float(shares)
+    price = action.close_before / float(shares)
+    exact = held.nanos * shares
+    nanos = round(exact)
+    if held.nanos % NANOS == 0:
+        nanos = math.trunc(exact / NANOS) * NANOS
+    paid = _paid(nanos, price * (1 - 1 / rest)) + _paid(round(exact) - nanos, price)
+    after = replace(
+        held,
+        acted=action.date,
+        nanos=nanos,
+        average=held.average / float(shares),
+        mark=held.mark / float(shares),
+    )
+    return after, paid
+
+
+def _paid(nanos: int, per_share: float) -> int:
+    return round(nanos / NANOS * per_share * MILLIONTHS)

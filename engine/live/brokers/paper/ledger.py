@@ -16,7 +16,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 
 from engine.errors import UsageError
-from engine.live.brokers.records import Fill, Order, OrderReport, OrderStatus, Side
+from engine.live.brokers.broker import Fill, Order, OrderReport, OrderStatus, Side
 
 __all__ = ["MILLIONTHS", "NANOS", "Entry", "Holding", "Ledger"]
 

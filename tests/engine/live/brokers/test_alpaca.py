@@ -16,8 +16,7 @@ from alpaca_stand_in import BUY, CALENDAR, DAYS, KEYS, closing, make_bars, openi
 from engine.bench.private.fake_faults import Fault
 from engine.config.live import AlpacaSettings
 from engine.live.brokers.alpaca.broker import AlpacaBroker
-from engine.live.brokers.broker import OrderRefusedError
-from engine.live.brokers.records import QUOTES, Order
+from engine.live.brokers.broker import QUOTES, Order, OrderRefusedError
 from engine.live.clock import FileClock
 
 

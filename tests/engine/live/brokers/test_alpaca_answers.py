@@ -11,10 +11,10 @@ from engine.bench.private.fake_faults import Fault
 from engine.config.live import AlpacaSettings
 from engine.config.settings import Settings
 from engine.errors import UsageError
+from engine.live.brokers import open_broker
 from engine.live.brokers.alpaca import answers
 from engine.live.brokers.alpaca.broker import AlpacaBroker
 from engine.live.brokers.broker import BrokerError
-from engine.live.brokers.open import open_broker
 
 ALPACA_ORDER = {
     "id": "1",

@@ -14,8 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engine.bench.private.fake_faults import Fault, Faults
-from engine.live.brokers.broker import BrokerDownError, BrokerError, OrderRefusedError
-from engine.live.brokers.records import Order
+from engine.live.brokers.broker import BrokerDownError, BrokerError, Order, OrderRefusedError
 
 
 @pytest.mark.parametrize("status", [401, 403])

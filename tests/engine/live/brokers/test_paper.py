@@ -22,12 +22,9 @@ from hypothesis import strategies as st
 from backtest.costs import Costs, trade_cost_bps
 from engine.config.settings import Settings
 from engine.errors import UsageError
-from engine.live.brokers.bar_book import BarBook, fixed_book
-from engine.live.brokers.broker import BrokerError, OrderRefusedError
-from engine.live.brokers.open import settings_books
+from engine.live.brokers.bar_book import BarBook, DataQuotes, fixed_book, settings_books
+from engine.live.brokers.broker import BrokerError, Order, OrderRefusedError
 from engine.live.brokers.paper.broker import PaperBroker
-from engine.live.brokers.quotes import DataQuotes
-from engine.live.brokers.records import Order
 from engine.live.clock import FileClock
 
 COSTS = Costs(round_trip_bps=10, impact_coefficient=50, borrow_bps_per_year=50, aum=1e6)
