@@ -29,9 +29,12 @@ __all__ = ["Context"]
 class Context:
     """The parts of a running loop.
 
-    Attributes:
-        folder: the run folder.
-        send: whether orders are sent; otherwise plans are made and shown.
+    Attributes
+    ----------
+    folder
+        The run folder.
+    send
+        Whether orders are sent; otherwise plans are made and shown.
     """
 
     settings: Settings

@@ -84,9 +84,12 @@ class Patience:
 class Executor:
     """Sends and watches the orders of one session.
 
-    Attributes:
-        gate: the guards that are asked before every sending.
-        deadline: nothing is sent or waited for after it.
+    Attributes
+    ----------
+    gate
+        The guards that are asked before every sending.
+    deadline
+        Nothing is sent or waited for after it.
     """
 
     broker: Broker

@@ -37,9 +37,11 @@ _PHASES: dict[Phase, Callable[[Context, Slot], None]] = {
 class Loop:
     """Runs phases when they are due.
 
-    Attributes:
-        nap_s: how long to wait at most before looking for commands; None in a replay, where
-            waiting takes no time.
+    Attributes
+    ----------
+    nap_s
+        How long to wait at most before looking for commands; None in a replay, where waiting takes
+        no time.
     """
 
     context: Context

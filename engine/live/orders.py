@@ -41,13 +41,19 @@ Leg = Literal["whole", "close", "open"]
 class PlannedOrder:
     """An order and its place in a plan.
 
-    Attributes:
-        stage: orders of a stage are sent when those of the stages before are closed.
-        leg: close and open are the two halves of a change from long to short or back, for
-            brokers that refuse it in one order.
-        attempt: 1, and one more for each time the broker rejected it.
-        rank: the order of sending within a stage.
-        reference: the price it was sized with, the mid of its quote.
+    Attributes
+    ----------
+    stage
+        Orders of a stage are sent when those of the stages before are closed.
+    leg
+        `close` and `open` are the two halves of a change from long to short or back, for brokers
+        that refuse it in one order; `whole` is any other order.
+    attempt
+        1, and one more for each time the broker rejected it.
+    rank
+        The order of sending within a stage.
+    reference
+        The price it was sized with, the mid of its quote.
     """
 
     order: Order

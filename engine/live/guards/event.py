@@ -12,11 +12,16 @@ __all__ = ["GuardEvent", "listed", "tripped"]
 class GuardEvent:
     """A guard that tripped: nothing is sent, positions stay as they are.
 
-    Attributes:
-        guard: its name.
-        explanation: a sentence for a person: what was found, and the limit.
-        ticker: whose it is, where it is about one name.
-        persistent: it holds until a person says `resume`, not only for this cycle.
+    Attributes
+    ----------
+    guard
+        Its name.
+    explanation
+        A sentence for a person: what was found, and the limit.
+    ticker
+        Whose it is, where it is about one name.
+    persistent
+        It holds until a person says `resume`, not only for this cycle.
     """
 
     guard: str

@@ -28,21 +28,36 @@ __all__ = ["Daily", "daily"]
 class Daily:
     """The figures of a day.
 
-    Attributes:
-        session: the day that has closed.
-        signalled: session of the last signals before it; None before the first.
-        outcome: `tracking.returns_since` of those signals.
-        outcome_ic: Spearman correlation of their scores and returns so far; None where unknown.
-        hits: share of held names that went the way of their weight; None without any.
-        book: Σ weight × return of those signals' targets, before costs; None without any.
-        ic: `tracking.live_rank_ic`.
-        standing: live RankIC beside the backtest's, at the signals' horizon; None before the first.
-        fills: `tracking.slippage`.
-        cost: mean slippage a fill, basis points, with a 95% interval over days.
-        assumed_bps: the backtest's cost of those fills, weighted by value; None without fills.
-        against: what slippage is counted from, the session's open or the decision's price.
-        fallbacks: signals that the fallback made.
-        alerts: what a person should look at, in sentences.
+    Attributes
+    ----------
+    session
+        The day that has closed.
+    signalled
+        Session of the last signals before it; None before the first.
+    outcome
+        `tracking.returns_since` of those signals.
+    outcome_ic
+        Spearman correlation of their scores and returns so far; None where unknown.
+    hits
+        Share of held names that went the way of their weight; None without any.
+    book
+        Σ weight × return of those signals' targets, before costs; None without any.
+    ic
+        `tracking.live_rank_ic`.
+    standing
+        Live RankIC beside the backtest's, at the signals' horizon; None before the first.
+    fills
+        `tracking.slippage`.
+    cost
+        Mean slippage a fill, basis points, with a 95% interval over days.
+    assumed_bps
+        The backtest's cost of those fills, weighted by value; None without fills.
+    against
+        What slippage is counted from, the session's open or the decision's price.
+    fallbacks
+        Signals that the fallback made.
+    alerts
+        What a person should look at, in sentences.
     """
 
     session: date

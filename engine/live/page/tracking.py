@@ -124,13 +124,19 @@ def live_rank_ic(history: pl.DataFrame, market: Market, *, min_cross_section: in
 class Standing:
     """Live RankIC beside the backtest's.
 
-    Attributes:
-        horizon: of both, in sessions.
-        live: mean over matured live dates, with its own interval.
-        mean, lo, hi: of the backtest; None where it has none.
-        verdict: "inside" or "outside" the backtest's interval; "few" while there are fewer matured
-            dates than asked for; "unknown" without an interval.
-        chance: whether live's own interval still holds the backtest's mean.
+    Attributes
+    ----------
+    horizon
+        Of both, in sessions.
+    live
+        Mean over matured live dates, with its own interval.
+    mean, lo, hi
+        Of the backtest; None where it has none.
+    verdict
+        "inside" or "outside" the backtest's interval; "few" while there are fewer matured dates
+        than asked for; "unknown" without an interval.
+    chance
+        Whether live's own interval still holds the backtest's mean.
     """
 
     horizon: int

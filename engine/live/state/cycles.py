@@ -110,13 +110,19 @@ class Cycles:
 class Plan:
     """What to hold in `session`, decided with data up to `asof`.
 
-    Attributes:
-        kind: rebalance: trade to `targets`; hold: keep what is held.
-        targets: ticker, weight, close: every name with a close at asof, weight 0 for the names
-            that are not to be held. Without rows where nothing was scored.
-        plan_hash: of asof, weights and the configuration; part of every order's id.
-        model_hash: of the forecaster; a hold has the last rebalance's.
-        made: when it was decided, UTC.
+    Attributes
+    ----------
+    kind
+        Rebalance: trade to `targets`; hold: keep what is held.
+    targets
+        Ticker, weight, close: every name with a close at asof, weight 0 for the names that are not
+        to be held. Without rows where nothing was scored.
+    plan_hash
+        Of asof, weights and the configuration; part of every order's id.
+    model_hash
+        Of the forecaster; a hold has the last rebalance's.
+    made
+        When it was decided, UTC.
     """
 
     session: date

@@ -14,9 +14,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
+from typing import Any
 
 from engine.errors import UsageError
-from engine.live.brokers.broker import Fill, Order, OrderReport, OrderStatus, Side
+from engine.live.brokers.broker import Fill, Order, OrderReport, OrderStatus
 
 __all__ = ["MILLIONTHS", "NANOS", "Entry", "Holding", "Ledger"]
 
@@ -236,7 +237,7 @@ class Ledger:
             " WHERE ts >= ? ORDER BY ts, number",
             _text(since),
         )
-        return [_fill(*row) for row in rows]
+        return [_fill(row) for row in rows]
 
     def _entries(self, where: str, *values: str) -> list[Entry]:
         rows = self._rows(
@@ -244,7 +245,7 @@ class Ledger:
             f" updated, expires, reason FROM orders WHERE {where} ORDER BY number",
             *values,
         )
-        return [_entry(*row) for row in rows]
+        return [_entry(row) for row in rows]
 
     def _rows(self, query: str, *values: str) -> list[tuple]:
         with self._lock:
@@ -257,35 +258,15 @@ class Ledger:
         self._file.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (key, value))
 
 
-def _fill(
-    fill_id: str,
-    client_id: str,
-    ticker: str,
-    side: Side,
-    nanos: int,
-    price: float,
-    ts: str,
-    fees: int,
-) -> Fill:
-    moment = datetime.fromisoformat(ts)
-    return Fill(fill_id, client_id, ticker, side, nanos / NANOS, price, moment, fees / MILLIONTHS)
+def _fill(row: tuple[Any, ...]) -> Fill:
+    *what, nanos, price, ts, fees = row
+    return Fill(*what, nanos / NANOS, price, datetime.fromisoformat(ts), fees / MILLIONTHS)
 
 
-def _entry(
-    number: int,
-    client_id: str,
-    ticker: str,
-    side: Side,
-    nanos: int,
-    price_limit: float | None,
-    status: OrderStatus,
-    filled: int,
-    average: float | None,
-    updated: str,
-    expires: str,
-    reason: str | None,
-) -> Entry:
-    order = Order(client_id, ticker, side, nanos / NANOS, price_limit)
+def _entry(row: tuple[Any, ...]) -> Entry:
+    number, client_id, ticker, side, nanos, limit, status, *rest = row
+    filled, average, updated, expires, reason = rest
+    order = Order(client_id, ticker, side, nanos / NANOS, limit)
     report = OrderReport(
         client_id=client_id,
         broker_id=f"paper-{number}",
