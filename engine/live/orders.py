@@ -16,9 +16,12 @@ from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Literal
 
+import polars as pl
+
 from engine.live.brokers.broker import CLOSED, Asset, Order, OrderStatus, Position, Side
 
 __all__ = [
+    "FILLS",
     "Leg",
     "OrderPlan",
     "OrderRecord",
@@ -35,6 +38,17 @@ _EPSILON = 1e-9
 
 SELLS, BUYS, OPENINGS = 0, 1, 2
 Leg = Literal["whole", "close", "open"]
+FILLS = pl.Schema(
+    {
+        "session": pl.Date,
+        "ticker": pl.String,
+        "side": pl.String,
+        "quantity": pl.Float64,
+        "price": pl.Float64,
+        "reference": pl.Float64,
+    }
+)
+"""Executions: `price`, and `reference`, the decision's close, as recorded on their days."""
 
 
 @dataclass(frozen=True)

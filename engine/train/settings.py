@@ -11,21 +11,7 @@ from pydantic import Field, model_validator
 from engine.config.section import Section
 from engine.config.settings import DataSettings, RunSettings, SamplingSettings
 
-__all__ = [
-    "CardSettings",
-    "CheckpointSettings",
-    "ModelStageSettings",
-    "NetworkSettings",
-    "SpanSettings",
-    "SplitSettings",
-    "StageSettings",
-    "TokenizerSettings",
-    "TrainSettings",
-    "TransformerSettings",
-    "ValidationSettings",
-    "WindowSettings",
-    "WorkerSettings",
-]
+__all__ = ["NetworkSettings", "SpanSettings", "SplitSettings", "StageSettings", "TrainSettings"]
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -126,16 +126,6 @@ class BarBook:
         window = window[~np.isnan(window)]
         return float(window.mean()) if window.size else float("nan")
 
-    def last_day(self, ticker: str, until: date) -> date | None:
-        """The date of the last bar up to `until`."""
-        series = self._series.get(ticker)
-        at = (
-            0
-            if series is None
-            else int(np.searchsorted(series.days, np.datetime64(until), "right"))
-        )
-        return None if series is None or at == 0 else series.days[at - 1].item()
-
     def actions(self, ticker: str, after: date, until: date) -> list[Action]:
         """Splits and dividends with a first bar later than `after`, up to `until`."""
         series = self._series.get(ticker)

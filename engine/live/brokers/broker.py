@@ -28,6 +28,7 @@ __all__ = [
     "OrderStatus",
     "Position",
     "Side",
+    "average_price",
 ]
 
 Side = Literal["buy", "sell"]
@@ -63,6 +64,17 @@ class Position:
     ticker: str
     quantity: float
     average_price: float
+
+
+def average_price(average: float, held: float, change: float, price: float) -> float:
+    """What a share cost on average after a fill of `change` at `price`.
+
+    Weighed where the position grows, kept where it shrinks, new where it turns.
+    """
+    total = held + change
+    if held * change > 0:
+        return (average * held + price * change) / total
+    return average if held * total > 0 else price
 
 
 @dataclass(frozen=True)

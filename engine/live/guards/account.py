@@ -11,7 +11,6 @@ from engine.live.guards.event import GuardEvent, listed, tripped
 __all__ = ["account_blocked", "daily_loss", "drawdown", "foreign_positions", "kill_switch"]
 
 _EPSILON = 1e-6
-_HOW = "python -m engine.live resume goes on"
 
 
 def kill_switch(halt: Halt | None) -> list[GuardEvent]:
@@ -32,24 +31,23 @@ def account_blocked(account: Account) -> list[GuardEvent]:
 
 def daily_loss(equity: float, reference: float | None, *, limit: float) -> list[GuardEvent]:
     """Equity fell by more than `limit` (a fraction) from the last session's close."""
-    if not reference or reference <= 0 or 1 - equity / reference <= limit:
-        return []
-    return tripped(
-        "daily_loss",
-        f"equity {equity:,.2f} is {1 - equity / reference:.1%} below the last close's "
-        f"{reference:,.2f}; live.guards.max_daily_loss is {limit:.1%}; {_HOW}",
-        persistent=True,
-    )
+    return _fell("daily_loss", equity, reference, limit, "the last close's ")
 
 
 def drawdown(equity: float, peak: float | None, *, limit: float) -> list[GuardEvent]:
     """Equity fell by more than `limit` (a fraction) from its highest."""
-    if not peak or peak <= 0 or 1 - equity / peak <= limit:
+    return _fell("drawdown", equity, peak, limit, "its highest, ")
+
+
+def _fell(
+    guard: str, equity: float, start: float | None, limit: float, called: str
+) -> list[GuardEvent]:
+    if not start or start <= 0 or 1 - equity / start <= limit:
         return []
     return tripped(
-        "drawdown",
-        f"equity {equity:,.2f} is {1 - equity / peak:.1%} below its highest, {peak:,.2f}; "
-        f"live.guards.max_drawdown is {limit:.1%}; {_HOW}",
+        guard,
+        f"equity {equity:,.2f} is {1 - equity / start:.1%} below {called}{start:,.2f}; "
+        f"live.guards.max_{guard} is {limit:.1%}; python -m engine.live resume goes on",
         persistent=True,
     )
 

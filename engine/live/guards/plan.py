@@ -20,35 +20,29 @@ __all__ = [
 ]
 
 _EPSILON = 1e-9
-_HOW = "if that is meant, say so: python -m engine.live acknowledge"
 
 
 def config_changed(before: str | None, now: str, acknowledged: Collection[str]) -> list[GuardEvent]:
     """The configuration's hash differs from the last plan's, and nobody acknowledged it."""
-    if before in (None, now) or now in acknowledged:
-        return []
-    return tripped(
-        "config_changed",
-        f"the configuration changed since the last plan ({_short(before)} to {_short(now)}); "
-        f"{_HOW}",
-    )
+    what = "the configuration changed since the last plan"
+    return _changed("config_changed", what, before, now, acknowledged)
 
 
 def model_changed(
     before: str | None, now: str, acknowledged: Collection[str], *, forecaster: str
 ) -> list[GuardEvent]:
     """The forecaster's hash differs from its last one, and nobody acknowledged it."""
-    if before in (None, now) or now in acknowledged:
+    what = f"{forecaster} is another model than at its last plan"
+    return _changed("model_changed", what, before, now, acknowledged)
+
+
+def _changed(
+    guard: str, what: str, before: str | None, now: str, acknowledged: Collection[str]
+) -> list[GuardEvent]:
+    if before is None or before == now or now in acknowledged:
         return []
-    return tripped(
-        "model_changed",
-        f"{forecaster} is another model than at its last plan ({_short(before)} to {_short(now)}); "
-        f"{_HOW}",
-    )
-
-
-def _short(mark: str | None) -> str:
-    return (mark or "none")[:12]
+    how = "if that is meant, say so: python -m engine.live acknowledge"
+    return tripped(guard, f"{what} ({before[:12] or 'none'} to {now[:12] or 'none'}); {how}")
 
 
 def bad_scores(scores: pl.DataFrame, *, max_abs: float) -> list[GuardEvent]:

@@ -12,8 +12,8 @@ import polars as pl
 from backtest.costs import Costs
 from backtest.statistics.significance import MeanInterval, mean_interval
 from engine.data.market import Market
+from engine.live.orders import FILLS
 from engine.live.page.tracking import (
-    FILLS,
     Standing,
     against_backtest,
     live_rank_ic,

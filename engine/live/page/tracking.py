@@ -19,17 +19,17 @@ from typing import Any, Literal
 import numpy as np
 import polars as pl
 
-from backtest.costs import Costs, trade_cost_bps
+from backtest.costs import ADV_SESSIONS, Costs, trade_cost_bps
 from backtest.statistics.ic import information_coefficient
 from backtest.statistics.significance import MeanInterval, mean_interval, session_spacing
 from engine.data.market import Market
 from engine.errors import UsageError
 from engine.features.labels import compute_labels
+from engine.live.orders import FILLS
 from engine.signals.table import SIGNALS
 from engine.signals.write import read_signals, signals_files
 
 __all__ = [
-    "FILLS",
     "HISTORY",
     "Standing",
     "against_backtest",
@@ -48,18 +48,6 @@ HISTORY = pl.Schema(
         ("fallback", pl.Boolean()),
     ]
 )
-FILLS = pl.Schema(
-    {
-        "session": pl.Date,
-        "ticker": pl.String,
-        "side": pl.String,
-        "quantity": pl.Float64,
-        "price": pl.Float64,
-        "reference": pl.Float64,
-    }
-)
-"""`price`, and `reference`, the decision's close, as recorded on their days; quantity above 0."""
-_ADV_SESSIONS = 20
 
 
 def read_history(run_dir: Path, until: date) -> pl.DataFrame:
@@ -213,7 +201,7 @@ def slippage(
         session="date",
         session_open="open",
         adv=pl.col("amount")
-        .rolling_mean(_ADV_SESSIONS, min_samples=1)
+        .rolling_mean(ADV_SESSIONS, min_samples=1)
         .shift(1)
         .over("ticker", order_by="date"),
         split=(pl.col("adj_factor") / pl.col("adj_factor").shift(1)).over(

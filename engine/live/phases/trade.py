@@ -7,11 +7,10 @@ from collections.abc import Sequence
 import polars as pl
 
 from engine.live import guards
-from engine.live.brokers.broker import Account
 from engine.live.context import Context
 from engine.live.execute import HaltedError
 from engine.live.guards import GuardEvent
-from engine.live.orders import OrderPlan, OrderRecord, PlannedOrder, plan_orders
+from engine.live.orders import OrderPlan, OrderRecord, plan_orders
 from engine.live.phases.account import look
 from engine.live.schedule import Slot
 from engine.live.state import Plan
@@ -105,15 +104,8 @@ def _orders(context: Context, slot: Slot, plan: Plan) -> tuple[OrderPlan, list[G
         *guards.stale_quotes(used, context.clock.now(), max_age_s=limits.max_quote_age_s),
         *guards.wide_spreads(used, max_spread=limits.max_spread),
         *guards.quote_moves(used, plan.closes, max_move=limits.max_quote_move),
-        *_limits(context, found.orders, account),
-    ]
-
-
-def _limits(context: Context, orders: Sequence[PlannedOrder], account: Account) -> list[GuardEvent]:
-    limits = context.limits
-    return [
-        *guards.turnover_limit(orders, account.equity, limit=limits.max_turnover),
-        *guards.order_count(orders, limit=limits.max_orders),
+        *guards.turnover_limit(found.orders, account.equity, limit=limits.max_turnover),
+        *guards.order_count(found.orders, limit=limits.max_orders),
     ]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, Literal
 
@@ -12,7 +12,7 @@ import polars as pl
 
 from engine.live.control import Command
 from engine.live.guards.event import GuardEvent
-from engine.live.state.database import Database, aware, naive
+from engine.live.state.database import Database, aware, naive, utc
 
 __all__ = ["Cycles", "Mark", "MarkStatus", "Plan", "Plans"]
 
@@ -54,12 +54,7 @@ class Cycles:
         rows = self._database.rows(
             "SELECT phase, status, ended, detail FROM cycles WHERE session = ?", [session]
         )
-        found = {}
-        for phase, status, at, detail in rows:
-            moment = aware(at)
-            assert moment is not None
-            found[phase] = Mark(status, moment, detail)
-        return found
+        return {phase: Mark(status, utc(at), detail) for phase, status, at, detail in rows}
 
     def last_session(self) -> date | None:
         """The latest session with a phase that ended."""
@@ -159,31 +154,13 @@ class Plans:
         """Write a plan in place of the session's former one."""
         with self._database.transaction():
             self._database.execute("DELETE FROM targets WHERE session = ?", [plan.session])
-            values = [
-                plan.session,
-                plan.asof,
-                plan.kind,
-                plan.plan_hash,
-                plan.config_hash,
-                plan.model_hash,
-                plan.data_hash,
-                plan.forecaster,
-                plan.fallback_reason,
-                naive(plan.made),
-            ]
-            marks = ", ".join("?" * len(values))
+            *head, made, targets = (getattr(plan, field.name) for field in fields(plan))
+            marks = ", ".join("?" * (len(head) + 1))
             self._database.execute(
-                f"INSERT OR REPLACE INTO plans ({_COLUMNS}) VALUES ({marks})", values
+                f"INSERT OR REPLACE INTO plans ({_COLUMNS}) VALUES ({marks})", [*head, naive(made)]
             )
-            self._database.insert(
-                "targets",
-                [
-                    (plan.session, ticker, weight, close)
-                    for ticker, weight, close in plan.targets.select(
-                        "ticker", "weight", "close"
-                    ).iter_rows()
-                ],
-            )
+            rows = targets.select("ticker", "weight", "close").iter_rows()
+            self._database.insert("targets", [(plan.session, *row) for row in rows])
 
     def of(self, session: date) -> Plan | None:
         """The session's plan, or None."""
@@ -230,6 +207,4 @@ class Plans:
             schema={"ticker": pl.String, "weight": pl.Float64, "close": pl.Float64},
             orient="row",
         )
-        moment = aware(made)
-        assert moment is not None
-        return Plan(*[*first, moment, frame])
+        return Plan(*[*first, utc(made), frame])

@@ -10,7 +10,7 @@ from typing import Any
 
 from engine.errors import UsageError
 
-__all__ = ["Database", "aware", "naive"]
+__all__ = ["Database", "aware", "naive", "utc"]
 
 # Times are TIMESTAMP in UTC: reading TIMESTAMPTZ would need pytz.
 _SCHEMA = """
@@ -116,3 +116,9 @@ def naive(moment: datetime | None) -> datetime | None:
 def aware(moment: datetime | None) -> datetime | None:
     """As the engine uses it: with its zone, UTC."""
     return None if moment is None else moment.replace(tzinfo=UTC)
+
+
+def utc(moment: datetime | None) -> datetime:
+    """As `aware`, of a column that is never empty."""
+    assert moment is not None
+    return moment.replace(tzinfo=UTC)

@@ -8,7 +8,7 @@ from datetime import date, datetime
 
 import polars as pl
 
-from engine.live.brokers.broker import Account, Fill, Position
+from engine.live.brokers.broker import Account, Fill, Position, average_price
 from engine.live.state.database import Database, naive
 
 __all__ = ["Holdings"]
@@ -58,7 +58,7 @@ class Holdings:
         quantity = round(held.quantity + change, _DIGITS)
         self._database.execute("DELETE FROM positions WHERE ticker = ?", [fill.ticker])
         if quantity:
-            price = _average(held, change, fill.price)
+            price = average_price(held.average_price, held.quantity, change, fill.price)
             self._database.insert("positions", [(fill.ticker, quantity, price)])
 
     def record_equity(self, session: date, phase: str, account: Account, at: datetime) -> None:
@@ -73,10 +73,3 @@ class Holdings:
         rows = self._database.rows("SELECT * FROM equity ORDER BY ts, session")
         frame = pl.DataFrame(rows, schema=EQUITY, orient="row")
         return frame.with_columns(pl.col("ts").dt.replace_time_zone("UTC"))
-
-
-def _average(held: Position, change: float, price: float) -> float:
-    quantity = held.quantity + change
-    if held.quantity * change > 0:
-        return (held.average_price * held.quantity + price * change) / quantity
-    return held.average_price if held.quantity * quantity > 0 else price

@@ -3,33 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import astuple
 from datetime import date, datetime
 from typing import Any
 
 import polars as pl
 
 from engine.live.brokers.broker import CLOSED, Fill, Order, OrderReport, OrderStatus
-from engine.live.orders import OrderRecord, PlannedOrder
-from engine.live.state.database import Database, aware, naive
+from engine.live.orders import FILLS, OrderRecord, PlannedOrder
+from engine.live.state.database import Database, aware, naive, utc
 from engine.live.state.holdings import Holdings
 
 __all__ = ["Orders"]
 
-_FILLS = pl.Schema(
-    {
-        "session": pl.Date,
-        "ticker": pl.String,
-        "side": pl.String,
-        "quantity": pl.Float64,
-        "price": pl.Float64,
-        "reference": pl.Float64,
-    }
-)
 _EPSILON = 1e-9
 _PLANNED = (
     "client_id, ticker, side, quantity, price_limit, session, stage, leg, attempt, rank, "
     "plan_hash, reference"
 )
+_FILL = "fill_id, client_id, ticker, side, quantity, price, ts, fees"
 _BROKERS = "status, filled, average_price, broker_id, reason, created, sent, updated"
 
 
@@ -42,31 +34,12 @@ class Orders:
 
     def plan(self, orders: Sequence[PlannedOrder], at: datetime) -> None:
         """Write orders down before any of them is sent."""
+        rows = []
+        for planned in orders:
+            sent, *place = astuple(planned)
+            rows.append((*sent, *place, naive(at), "planned", 0.0))
         with self._database.transaction():
-            for planned in orders:
-                order = planned.order
-                self._database.insert(
-                    f"orders ({_PLANNED}, created, status, filled)",
-                    [
-                        (
-                            order.client_id,
-                            order.ticker,
-                            order.side,
-                            order.quantity,
-                            order.limit,
-                            planned.session,
-                            planned.stage,
-                            planned.leg,
-                            planned.attempt,
-                            planned.rank,
-                            planned.plan_hash,
-                            planned.reference,
-                            naive(at),
-                            "planned",
-                            0.0,
-                        )
-                    ],
-                )
+            self._database.insert(f"orders ({_PLANNED}, created, status, filled)", rows)
 
     def of(self, session: date) -> list[OrderRecord]:
         """The session's orders in the order of sending."""
@@ -103,29 +76,14 @@ class Orders:
             )
             if not known or not _is_news(known[0], report):
                 return False
+            word = (report.status, report.filled, report.average_price)
+            where = (naive(report.updated), report.reason, naive(at), report.client_id)
             self._database.execute(
                 """UPDATE orders SET status = ?, filled = ?, average_price = ?, broker_id = ?,
                 updated = ?, reason = ?, sent = coalesce(sent, ?) WHERE client_id = ?""",
-                [
-                    report.status,
-                    report.filled,
-                    report.average_price,
-                    report.broker_id,
-                    naive(report.updated),
-                    report.reason,
-                    naive(at),
-                    report.client_id,
-                ],
+                [*word, report.broker_id, *where],
             )
-            self._event(
-                report.client_id,
-                at,
-                report.updated,
-                report.status,
-                report.filled,
-                report.average_price,
-                report.reason,
-            )
+            self._event(report.client_id, at, report.updated, *word, report.reason)
         return True
 
     def close(self, client_id: str, status: OrderStatus, reason: str, at: datetime) -> None:
@@ -147,17 +105,8 @@ class Orders:
             for fill in fills:
                 if not self._is_ours_and_unknown(fill):
                     continue
-                row = (
-                    fill.fill_id,
-                    fill.client_id,
-                    fill.ticker,
-                    fill.side,
-                    fill.quantity,
-                    fill.price,
-                    fill.fees,
-                    naive(fill.ts),
-                )
-                self._database.insert("fills", [row])
+                row = (*astuple(fill)[:6], naive(fill.ts), fill.fees)
+                self._database.insert(f"fills ({_FILL})", [row])
                 self._holdings.apply(fill)
                 fresh += 1
         return fresh
@@ -170,7 +119,7 @@ class Orders:
             ORDER BY f.ts, f.fill_id""",
             [session],
         )
-        return [Fill(*[*row[:6], _known(row[6]), row[7]]) for row in rows]
+        return [Fill(*[*row[:6], utc(row[6]), row[7]]) for row in rows]
 
     def all_fills(self) -> pl.DataFrame:
         """Every execution: session, ticker, side, quantity, price, reference, by session and time.
@@ -183,7 +132,7 @@ class Orders:
             LEFT JOIN targets t ON t.session = o.session AND t.ticker = f.ticker
             ORDER BY o.session, f.ts, f.fill_id"""
         )
-        return pl.DataFrame(rows, schema=_FILLS, orient="row")
+        return pl.DataFrame(rows, schema=FILLS, orient="row")
 
     def _is_ours_and_unknown(self, fill: Fill) -> bool:
         query = """SELECT (SELECT count(*) FROM orders WHERE client_id = ?),
@@ -223,13 +172,7 @@ def _record(row: tuple[Any, ...]) -> OrderRecord:
         average_price=price,
         broker_id=broker_id,
         reason=reason,
-        created=_known(created),
+        created=utc(created),
         sent=aware(sent),
         updated=aware(updated),
     )
-
-
-def _known(moment: datetime) -> datetime:
-    found = aware(moment)
-    assert found is not None
-    return found

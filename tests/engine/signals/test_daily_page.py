@@ -14,11 +14,11 @@ from scipy.stats import spearmanr
 
 from backtest.costs import Costs
 from engine.data.market import load_market
+from engine.live.orders import FILLS
 from engine.live.page import write_daily_page
 from engine.live.page.daily import daily
 from engine.live.page.html import render_page
 from engine.live.page.tracking import (
-    FILLS,
     HISTORY,
     against_backtest,
     live_rank_ic,

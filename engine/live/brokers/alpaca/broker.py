@@ -103,7 +103,9 @@ class AlpacaBroker:
         if len(wanted) > _SINGLY:
             rows = self._calls.ask("assets", self._active_assets)
         else:
-            rows = [raw for ticker in wanted if (raw := self._asset(ticker)) is not None]
+            get = self._client.get_asset
+            asked = [self._calls.find(f"asset {name}", partial(get, name)) for name in wanted]
+            rows = [raw for raw in asked if raw is not None]
         known = set(wanted)
         found = [
             from_json.read("assets", from_json.asset, raw)
@@ -210,16 +212,8 @@ class AlpacaBroker:
         return self._newest[report.client_id]
 
     def _find(self, client_id: str) -> dict[str, Any] | None:
-        try:
-            return dict(
-                self._calls.ask(
-                    f"order {client_id}", lambda: self._client.get_order_by_client_id(client_id)
-                )
-            )
-        except RefusedError as error:
-            if error.status == 404:
-                return None
-            raise
+        get = self._client.get_order_by_client_id
+        return self._calls.find(f"order {client_id}", partial(get, client_id))
 
     def _learn(self, after: datetime) -> None:
         """The ids of orders sent later than `after`, hundreds a request."""
@@ -254,14 +248,6 @@ class AlpacaBroker:
 
         wanted = GetAssetsRequest(status=AssetStatus.ACTIVE, asset_class=AssetClass.US_EQUITY)
         return list(self._client.get_all_assets(wanted))
-
-    def _asset(self, ticker: str) -> dict[str, Any] | None:
-        try:
-            return dict(self._calls.ask(f"asset {ticker}", lambda: self._client.get_asset(ticker)))
-        except RefusedError as error:
-            if error.status == 404:
-                return None
-            raise
 
 
 def _request(order: Order) -> Any:

@@ -196,6 +196,15 @@ class Calls:
                 self.rest(attempt, error)
         raise AssertionError("unreachable")
 
+    def find(self, what: str, request: Callable[[], Any]) -> dict[str, Any] | None:
+        """As `ask`; None where Alpaca knows of no such thing."""
+        try:
+            return dict(self.ask(what, request))
+        except RefusedError as error:
+            if error.status == 404:
+                return None
+            raise
+
     def once(self, what: str, request: Callable[[], T]) -> T:
         """As `ask`, without a second time."""
         try:

@@ -37,6 +37,7 @@ from engine.live.brokers.broker import (
     OrderRefusedError,
     OrderReport,
     Position,
+    average_price,
 )
 from engine.live.brokers.paper.ledger import MILLIONTHS, NANOS, Entry, Holding, Ledger
 from engine.live.clock import Clock
@@ -281,7 +282,7 @@ class PaperBroker:
         if held is None:
             new = Holding(signed, price, mid, session.date)
         else:
-            average = _average(held, signed, price)
+            average = average_price(held.average, held.nanos, signed, price)
             new = replace(held, nanos=held.nanos + signed, average=average, mark=mid)
         self._ledger.hold(order.ticker, new)
 
@@ -336,14 +337,6 @@ def _crosses(order: Order, bid: float, ask: float) -> bool:
 def _money(nanos: int, price: float) -> int:
     """Millionths of nanos shares at a price."""
     return round(nanos / NANOS * price * MILLIONTHS)
-
-
-def _average(held: Holding, signed: int, price: float) -> float:
-    """Cost a share: weighed where the position grows, kept where it shrinks, new where it turns."""
-    total = held.nanos + signed
-    if held.nanos * signed > 0:
-        return (held.nanos * held.average + signed * price) / total
-    return held.average if held.nanos * total > 0 else price
 
 
 def _is_split(action: Action) -> bool:

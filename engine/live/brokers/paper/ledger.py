@@ -144,11 +144,6 @@ class Ledger:
                 "INSERT INTO cash (ts, kind, ticker, millionths) VALUES (?, ?, ?, ?)", values
             )
 
-    def payments(self) -> list[tuple[datetime, str, str | None, int]]:
-        """Every payment: time, kind, ticker, millionths."""
-        rows = self._rows("SELECT ts, kind, ticker, millionths FROM cash ORDER BY number")
-        return [(datetime.fromisoformat(ts), *rest) for ts, *rest in rows]
-
     def settled(self) -> datetime:
         """Up to when opens and closes have been dealt with."""
         return datetime.fromisoformat(self._meta("settled"))
@@ -259,8 +254,9 @@ class Ledger:
 
 
 def _fill(row: tuple[Any, ...]) -> Fill:
-    *what, nanos, price, ts, fees = row
-    return Fill(*what, nanos / NANOS, price, datetime.fromisoformat(ts), fees / MILLIONTHS)
+    fill_id, client_id, ticker, side, nanos, price, ts, fees = row
+    moment = datetime.fromisoformat(ts)
+    return Fill(fill_id, client_id, ticker, side, nanos / NANOS, price, moment, fees / MILLIONTHS)
 
 
 def _entry(row: tuple[Any, ...]) -> Entry:

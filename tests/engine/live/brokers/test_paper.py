@@ -3,80 +3,25 @@
 from __future__ import annotations
 
 import math
-import os
-import sqlite3
-import tempfile
-from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import date, datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 
 import numpy as np
 import polars as pl
 import pytest
 from alpaca_stand_in import CALENDAR, DAYS, closing, make_bars, opening
-from hypothesis import given
-from hypothesis import settings as effort
-from hypothesis import strategies as st
+from paper_world import BARS, COSTS, HALF_BPS, World, adv, bar, expected_fees
 
-from backtest.costs import Costs, trade_cost_bps
+from backtest.costs import trade_cost_bps
 from engine.config.settings import Settings
 from engine.errors import UsageError
-from engine.live.brokers.bar_book import BarBook, DataQuotes, fixed_book, settings_books
+from engine.live.brokers.bar_book import BarBook, settings_books
 from engine.live.brokers.broker import BrokerError, Order, OrderRefusedError
-from engine.live.brokers.paper.broker import PaperBroker
-from engine.live.clock import FileClock
-
-COSTS = Costs(round_trip_bps=10, impact_coefficient=50, borrow_bps_per_year=50, aum=1e6)
-HALF_BPS = 2.0
-
-
-BARS = make_bars()
-BOOK = fixed_book(BarBook(BARS, CALENDAR))
-
-
-def bar(ticker: str, day: date, bars: pl.DataFrame = BARS) -> dict[str, float]:
-    return bars.row(by_predicate=(pl.col("ticker") == ticker) & (pl.col("date") == day), named=True)
-
-
-class World:
-    """A paper account of a folder, in a replay's time."""
-
-    def __init__(
-        self, folder: Path, bars: pl.DataFrame = BARS, start: datetime | None = None, **changes
-    ) -> None:
-        self.folder = folder
-        self.clock = FileClock(folder / "now.txt", start or opening(DAYS[30]))
-        self.books = BOOK if bars is BARS else fixed_book(BarBook(bars, CALENDAR))
-        self.given = {"cash": 1e6, "costs": COSTS, **changes}
-        self.broker = self.open()
-
-    def open(self, connect=sqlite3.connect) -> PaperBroker:
-        return PaperBroker(
-            self.folder / "paper.sqlite",
-            self.clock,
-            DataQuotes(self.books, half_spread_bps=HALF_BPS),
-            self.given["costs"],
-            CALENDAR,
-            cash=self.given["cash"],
-            books=self.books,
-            connect=connect,
-        )
 
 
 @pytest.fixture
 def world(tmp_path) -> World:
     return World(tmp_path)
-
-
-def expected_fees(mid: float, quantity: float, adv: float, costs: Costs = COSTS) -> float:
-    value = mid * quantity
-    return value * max(0.0, float(trade_cost_bps(value, adv, costs)) - HALF_BPS) / 1e4
-
-
-def adv(ticker: str, day: date) -> float:
-    before = BARS.filter((pl.col("ticker") == ticker) & (pl.col("date") < day)).tail(20)
-    return float(before["amount"].mean())
 
 
 def test_a_buy_pays_the_ask_and_the_backtests_costs(world):
@@ -307,127 +252,10 @@ def test_bars_are_read_again_only_when_there_may_be_more(tmp_path):
     assert books(night + timedelta(hours=3)) is first
     full.write_parquet(path)
     later = books(opening(DAYS[31]))
-    assert later.last_day("A", DAYS[-1]) == DAYS[-1]
+    last = closing(DAYS[-1])
+    assert later.price("A", last).ts == last
     assert books(opening(DAYS[33])) is later
     late = opening(DAYS[-1] + timedelta(days=4)) + timedelta(minutes=1)
     missing = books(late)
     assert books(late + timedelta(minutes=1)) is missing
     assert books(late + timedelta(minutes=11)) is not missing
-
-
-ORDERS = st.lists(
-    st.tuples(
-        st.sampled_from("AB"),
-        st.sampled_from(["buy", "sell"]),
-        st.one_of(st.integers(1, 500), st.floats(0.01, 300).map(lambda x: round(x, 6))),
-        st.integers(0, 2),
-    ),
-    min_size=1,
-    max_size=12,
-)
-
-
-def play(world: World, orders, submit) -> PaperBroker:
-    """Each order in a moment of its own: at an open, in a session's end, or in the night."""
-    broker = world.broker
-    for number, (ticker, side, quantity, when) in enumerate(orders):
-        day = DAYS[30 + number // 2]
-        offset = [timedelta(0), timedelta(hours=6, minutes=10), timedelta(hours=7)][when]
-        world.clock.wait_until(opening(day) + offset)
-        broker = submit(broker, Order(f"id-{number}", ticker, side, quantity))
-    world.clock.wait_until(closing(DAYS[30 + len(orders) // 2 + 1]))
-    return broker
-
-
-@pytest.fixture(scope="session")
-def quick_folders() -> Iterator[Callable[[], Path]]:
-    """Folders in memory where there are such: hundreds of commits, each written through."""
-    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
-    with tempfile.TemporaryDirectory(dir=memory) as folder:
-        yield lambda: Path(tempfile.mkdtemp(dir=folder))
-
-
-@effort(max_examples=25, deadline=None)
-@given(orders=ORDERS)
-def test_cash_and_positions_are_those_of_a_plain_loop(quick_folders, orders):
-    world = World(quick_folders())
-
-    def submit(broker, order):
-        broker.submit(order)
-        return broker
-
-    broker = play(world, orders, submit)
-    cash, shares, value = 1e6, {"A": 0.0, "B": 0.0}, {}
-    account = broker.account()
-    last = DAYS[30 + len(orders) // 2 + 1]
-    fills = broker.fills(opening(DAYS[0]))
-    assert len({fill.client_id for fill in fills}) == len(fills) == len(orders)
-    at = 0
-    for day in DAYS[30 : DAYS.index(last) + 1]:
-        while at < len(fills) and fills[at].ts.date() <= day:
-            fill = fills[at]
-            row = bar(fill.ticker, day)
-            mid = row["open"] if fill.ts == opening(day) else row["close"]
-            sign = 1 if fill.side == "buy" else -1
-            cash -= sign * fill.quantity * mid * (1 + sign * HALF_BPS / 1e4)
-            cash -= expected_fees(mid, fill.quantity, adv(fill.ticker, day))
-            shares[fill.ticker] += sign * fill.quantity
-            at += 1
-        for ticker, held in shares.items():
-            value[ticker] = held * bar(ticker, day)["close"]
-            cash -= max(0.0, -value[ticker]) * 50 / 1e4 / 252
-    held = {ticker: position.quantity for ticker, position in broker.positions().items()}
-    assert held == pytest.approx({t: q for t, q in shares.items() if abs(q) > 1e-9})
-    assert account.cash == pytest.approx(cash, abs=1e-3)
-    assert account.equity == pytest.approx(cash + sum(value.values()), abs=1e-3)
-
-
-class Crash(BaseException):
-    """The process is gone."""
-
-
-def dying(after: int):
-    """Connections whose n-th statement, counted over all of them, never returns."""
-    left = [after]
-
-    class Dying(sqlite3.Connection):
-        def execute(self, *given):
-            left[0] -= 1
-            if left[0] == 0:
-                raise Crash
-            return super().execute(*given)
-
-    return lambda path, **given: sqlite3.connect(path, factory=Dying, **given)
-
-
-@effort(max_examples=25, deadline=None)
-@given(orders=ORDERS, crashes=st.lists(st.integers(1, 60), max_size=8), again=st.integers(1, 3))
-def test_crashes_and_repeats_change_nothing(quick_folders, orders, crashes, again):
-    plain = World(quick_folders())
-
-    def once(broker, order):
-        broker.submit(order)
-        return broker
-
-    undisturbed = play(plain, orders, once)
-    torn = World(quick_folders())
-    pending = list(crashes)
-
-    def submit(broker, order):
-        broker.close()
-        for _ in range(again):
-            while True:
-                try:
-                    broker = torn.open(dying(pending.pop()) if pending else sqlite3.connect)
-                    broker.submit(order)
-                    break
-                except Crash:
-                    pass
-                finally:
-                    broker.close()  # as death does: what is not committed is gone
-        return torn.open()
-
-    disturbed = play(torn, orders, submit)
-    assert disturbed.positions() == undisturbed.positions()
-    assert disturbed.account() == undisturbed.account()
-    assert disturbed.fills(opening(DAYS[0])) == undisturbed.fills(opening(DAYS[0]))
