@@ -18,10 +18,17 @@ import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.data.check import bars as bar_rules
-from engine.data.check import coverage, units
-from engine.data.check.findings import FINDINGS, QUARANTINE_RULES, RULES, found
+from engine.data.check import units
+from engine.data.check.findings import FINDINGS, QUARANTINE_RULES, RULES
 from engine.data.check.limits import Limits, SymbolChange, load_limits, load_symbol_changes
-from engine.data.check.splits import daily_bars, distributions, overnight, splits
+from engine.data.check.splits import (
+    daily_bars,
+    distribution_findings,
+    distributions,
+    overnight,
+    split_findings,
+    splits,
+)
 from engine.data.contract import complete
 from engine.data.rules import judge
 
@@ -97,13 +104,13 @@ def audit(
         # A session whose bar was quarantined is not missing too.
         key = ["ticker", "date"]
         seen = pl.concat([daily.select(key), quarantined.select(key)]).drop_nulls().unique()
-        holes = coverage.gaps(seen, calendar)
+        holes = bar_rules.gaps(seen, calendar)
         frames += [
-            coverage.missing_sessions(holes, daily, limits.sessions),
-            coverage.ticker_reuse(holes, limits.sessions),
-            coverage.survivorship(daily, calendar, limits.survivorship),
+            bar_rules.missing_sessions(holes, daily, limits.sessions),
+            bar_rules.ticker_reuse(holes, limits.sessions),
+            bar_rules.survivorship(daily, calendar, limits.survivorship),
         ]
-    frames.append(coverage.predecessors(daily, changes))
+    frames.append(bar_rules.predecessors(daily, changes))
     return Audit(
         findings=_sorted(pl.concat(frames)),
         rows=rows.height,
@@ -134,49 +141,12 @@ def _of_bars(kept: pl.DataFrame, daily: pl.DataFrame, limits: Limits) -> list[pl
     paid = distributions(around, limits.distribution).join(explained, on=key, how="anti")
     return [
         units.mixed_currency(jumps),
-        _split_findings(split),
-        _distribution_findings(paid),
+        split_findings(split),
+        distribution_findings(paid),
         bar_rules.zero_volume(daily),
         bar_rules.stale(kept, limits.stale),
         bar_rules.extreme_range(around, limits.extreme_range),
     ]
-
-
-def _split_findings(split: pl.DataFrame) -> pl.DataFrame:
-    ratio = pl.col("ratio")
-    text = (
-        pl.when(ratio < 1)
-        .then(pl.format("1:{}", (1 / ratio).round(0).cast(pl.Int64)))
-        .when(ratio == ratio.round(0))
-        .then(pl.format("{}:1", ratio.cast(pl.Int64)))
-        .otherwise(pl.format("{}:1", ratio.round(3)))
-    )
-    value = pl.format(", value traded {} × its median", pl.col("value_ratio").round(2))
-    return found(
-        split,
-        "unadjusted-split",
-        pl.format(
-            "looks like a split {}: close {}, then open {}{}",
-            text,
-            pl.col("previous").round_sig_figs(6),
-            pl.col("open").round_sig_figs(6),
-            value.fill_null(", volume unknown"),
-        ),
-    )
-
-
-def _distribution_findings(paid: pl.DataFrame) -> pl.DataFrame:
-    return found(
-        paid,
-        "unadjusted-distribution",
-        pl.format(
-            "opens {}% lower on {} × the usual value: close {}, then open {}",
-            (pl.col("drop") * 100).round(1),
-            pl.col("value_ratio").round(2),
-            pl.col("previous").round_sig_figs(6),
-            pl.col("open").round_sig_figs(6),
-        ),
-    )
 
 
 def _sorted(findings: pl.DataFrame) -> pl.DataFrame:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import polars as pl
 
+from engine.data.check.findings import found
 from engine.data.check.limits import DistributionLimits, SplitLimits, load_limits
 from engine.data.contract import PRICES
 
@@ -105,6 +106,45 @@ def distributions(around: pl.DataFrame, limits: DistributionLimits) -> pl.DataFr
         )
         .select("ticker", "date", "previous", "open", "drop", "value_ratio")
         .sort("ticker", "date")
+    )
+
+
+def split_findings(split: pl.DataFrame) -> pl.DataFrame:
+    """A finding for each of `splits`."""
+    ratio = pl.col("ratio")
+    text = (
+        pl.when(ratio < 1)
+        .then(pl.format("1:{}", (1 / ratio).round(0).cast(pl.Int64)))
+        .when(ratio == ratio.round(0))
+        .then(pl.format("{}:1", ratio.cast(pl.Int64)))
+        .otherwise(pl.format("{}:1", ratio.round(3)))
+    )
+    value = pl.format(", value traded {} × its median", pl.col("value_ratio").round(2))
+    return found(
+        split,
+        "unadjusted-split",
+        pl.format(
+            "looks like a split {}: close {}, then open {}{}",
+            text,
+            pl.col("previous").round_sig_figs(6),
+            pl.col("open").round_sig_figs(6),
+            value.fill_null(", volume unknown"),
+        ),
+    )
+
+
+def distribution_findings(paid: pl.DataFrame) -> pl.DataFrame:
+    """A finding for each of `distributions`."""
+    return found(
+        paid,
+        "unadjusted-distribution",
+        pl.format(
+            "opens {}% lower on {} × the usual value: close {}, then open {}",
+            (pl.col("drop") * 100).round(1),
+            pl.col("value_ratio").round(2),
+            pl.col("previous").round_sig_figs(6),
+            pl.col("open").round_sig_figs(6),
+        ),
     )
 
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from engine.data.simulated.market import INDEX, VOLATILITY, SimulatedMarket, Simulation
+from engine.data.simulated.market import (
+    INDEX,
+    VOLATILITY,
+    SimulatedMarket,
+    SimulatedSource,
+    Simulation,
+)
 
-__all__ = ["INDEX", "VOLATILITY", "SimulatedMarket", "Simulation"]
+__all__ = ["INDEX", "VOLATILITY", "SimulatedMarket", "SimulatedSource", "Simulation"]

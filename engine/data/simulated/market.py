@@ -20,7 +20,7 @@ import polars as pl
 
 from engine.calendar import TradingCalendar
 from engine.config.data import SimulatedSettings
-from engine.data.contract import BARS
+from engine.data.contract import BARS, conform
 from engine.data.simulated.draws import Randomness
 from engine.data.simulated.planted import planted_strength, realised_rank_ic
 from engine.data.simulated.prices import Prices, extremes, ticker_prices
@@ -33,11 +33,12 @@ from engine.data.simulated.returns import (
     simulate_factors,
     traits,
 )
-from engine.data.source import ACTIONS
+from engine.data.source import ACTIONS, MEMBERS, SourceData, within
 
-__all__ = ["INDEX", "VOLATILITY", "SimulatedMarket", "Simulation"]
+__all__ = ["INDEX", "VOLATILITY", "SimulatedMarket", "SimulatedSource", "Simulation"]
 
 INDEX, VOLATILITY = "SIMINDEX", "SIMVOL"
+
 LISTINGS = pl.Schema(
     {
         "ticker": pl.String,
@@ -47,6 +48,7 @@ LISTINGS = pl.Schema(
         "ending": pl.String,
     }
 )
+
 SIGNAL = pl.Schema({"date": pl.Date, "ticker": pl.String, "signal": pl.Float64})
 
 # Larger blocks fall out of the processor's cache.
@@ -245,6 +247,51 @@ class Simulation:
             },
             schema=LISTINGS,
         )
+
+
+class SimulatedSource:
+    """Bars that a seed makes up: tickers S0000 …, the index SIMINDEX, its volatility SIMVOL.
+
+    Prices are as traded, with adj_factor for splits and dividends.
+    """
+
+    name = "simulated"
+
+    def __init__(self, settings: SimulatedSettings, calendar: TradingCalendar) -> None:
+        self._simulation = Simulation(settings, calendar)
+
+    def fetch(
+        self,
+        tickers: Collection[str] | None = None,
+        start: date | None = None,
+        end: date | None = None,
+    ) -> SourceData:
+        """Bars, series, actions and listings from `start` to `end`; the same whichever part."""
+        market = self._simulation.run(tickers)
+        indices = {INDEX: market.index, VOLATILITY: market.volatility_index}
+        listed = market.listings.select("ticker", pl.col("listed").alias("from"))
+        members = listed.with_columns(market.listings["last"].alias("to")).cast(MEMBERS)
+        return SourceData(
+            bars=self._part(market.bars, start, end),
+            series={name: self._part(rows, start, end, name) for name, rows in indices.items()},
+            actions=within(market.actions.lazy(), tickers=None, start=start, end=end).collect(),
+            members=members,
+        )
+
+    def tickers(self) -> list[str]:
+        """Every ticker, also those listed only after the end."""
+        return self._simulation.tickers
+
+    def span(self) -> tuple[date, date] | None:
+        """First and last session."""
+        days = self._simulation.sessions
+        return (days[0], days[-1]) if days else None
+
+    def _part(
+        self, bars: pl.DataFrame, start: date | None, end: date | None, ticker: str | None = None
+    ) -> pl.DataFrame:
+        rows = conform(bars.lazy(), source=self.name, ticker=ticker)
+        return within(rows, tickers=None, start=start, end=end).collect()
 
 
 def _name(number: int) -> str:

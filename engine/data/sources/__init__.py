@@ -1,4 +1,4 @@
-"""Where bars come from: one module a source."""
+"""Where bars come from: one module a source; the simulated market and the store lie beside it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def open_source(data: DataSettings, calendar: TradingCalendar) -> Source:
             return EmbeddedSource()
         case "simulated":
             # SciPy's filters take a while to import: only for those who simulate.
-            from engine.data.sources.simulated import SimulatedSource
+            from engine.data.simulated import SimulatedSource
 
             return SimulatedSource(data.simulated, TradingCalendar(data.calendar))
         case "parquet" | "csv":

@@ -23,9 +23,9 @@ from engine.data.rules import QUARANTINE, judge
 from engine.data.source import ACTIONS, MEMBERS
 from engine.data.store.database import CREATE, FORMAT, bar_size, first_row, run_with
 from engine.data.store.exports import Manifest, export, read_manifest
-from engine.data.store.lock import WriteLock
 from engine.data.store.merge import Merger
 from engine.errors import UsageError
+from engine.files import WriteLock
 
 if TYPE_CHECKING:
     import duckdb

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from engine.data.store.lock import WriteLock
+from engine.files import WriteLock
 from engine.live.state.cycles import Cycles, Mark, MarkStatus, Plan, Plans
 from engine.live.state.database import Database
 from engine.live.state.holdings import Holdings

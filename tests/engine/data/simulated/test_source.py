@@ -7,8 +7,7 @@ import pytest
 
 from engine.config import load_settings
 from engine.data.market import load_market
-from engine.data.simulated import INDEX, VOLATILITY
-from engine.data.sources.simulated import SimulatedSource
+from engine.data.simulated import INDEX, VOLATILITY, SimulatedSource
 from engine.errors import UsageError
 
 FLAGS = {

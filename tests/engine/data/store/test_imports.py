@@ -14,9 +14,9 @@ from engine.data import load_market
 from engine.data.__main__ import main
 from engine.data.source import ACTIONS, MEMBERS
 from engine.data.store import PriceStore
-from engine.data.store.lock import WriteLock
 from engine.data.store.writer import Delivery, StoreWriter
 from engine.errors import UsageError
+from engine.files import WriteLock
 
 DAY = date(2018, 1, 3)
 COUNTS = ("rows", "added", "corrected", "unchanged", "quarantined")
@@ -155,7 +155,7 @@ def test_daily_and_intraday_bars_stand_side_by_side(imported, store, rows_of):
 def test_one_process_writes_at_a_time(imported, path, store, rows_of):
     imported(rows_of("A"))
     code = (
-        "import sys\nfrom pathlib import Path\nfrom engine.data.store.lock import WriteLock\n"
+        "import sys\nfrom pathlib import Path\nfrom engine.files import WriteLock\n"
         "with WriteLock(Path(sys.argv[1])):\n    print('held', flush=True)\n    sys.stdin.read()"
     )
     holder = subprocess.Popen(
