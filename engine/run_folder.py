@@ -43,6 +43,7 @@ class RunFolder:
     def __init__(self, root: Path, name: str) -> None:
         self.path = root / name
         self.shards = self.path / "shards"
+        self.fits = self.path / "baselines"
 
     @contextmanager
     def open(self) -> Iterator[RunFolder]:

@@ -17,8 +17,8 @@ import polars as pl
 from rich.console import Console
 
 from engine.backtest.run import gate_rules
-from engine.baselines.baseline import PREDICTIONS
-from engine.baselines.stage import BASELINE_FACTORS, run_baseline
+from engine.baselines.baseline import PREDICTIONS, run_baseline
+from engine.baselines.stage import BASELINE_FACTORS
 from engine.config import Settings
 from engine.data.market import Market
 from engine.decisions.scores import score_decisions
@@ -100,7 +100,7 @@ def stages_of(settings: Settings) -> Stages:
                 asofs,
                 settings,
                 min_names=rules.sample.names,
-                folder=folder,
+                folder=folder.fits,
                 console=quiet,
             ).predictions
 

@@ -136,7 +136,6 @@ def _maxdiff(
 ) -> tuple[pl.DataFrame, Mapping[str, Any], list[tuple[dict[str, Any], pl.DataFrame]]]:
     """Trades, what is shown beside them, and every grid point as a trial."""
     entry, cost = settings.entry, pl.col("cost_bps")
-    embargo = settings.evaluation.embargo_sessions
     trades = trade_maxdiff(
         priced,
         grid=entry.offsets,
@@ -144,7 +143,7 @@ def _maxdiff(
         by_ticker=entry.by_ticker,
         min_rows=entry.min_trades,
         sessions=sessions,
-        embargo=max(settings.scoring.horizons) if embargo is None else embargo,
+        embargo=settings.embargo_sessions,
     )
     # In hindsight every order counts, also those of folds that had too short a past.
     sides = trade_bars(priced, strategy="highlow", round_trip_bps=0.0)["side"]

@@ -37,8 +37,8 @@ from engine.backtest.judging import (
     last_session,
 )
 from engine.backtest.results import manifest_content, metrics_content, report_frames
-from engine.baselines.baseline import LightGBMBaseline
-from engine.baselines.stage import baseline_rank_ic, run_baseline, with_baselines
+from engine.baselines.baseline import LightGBMBaseline, run_baseline
+from engine.baselines.stage import baseline_rank_ic, with_baselines
 from engine.config import Settings
 from engine.data.market import load_market
 from engine.data.membership import with_sectors
@@ -248,7 +248,7 @@ def _baseline(
         panel["asof"].unique().sort().to_list(),
         settings,
         min_names=prepared.rules.sample.names,
-        folder=folder,
+        folder=folder.fits,
         console=console,
     )
 

@@ -111,14 +111,13 @@ def select_weights(
         label: result.returns.select("date", "net")
         for label, result in zip(held, found, strict=True)
     }
-    embargo = settings.evaluation.embargo_sessions
     choices = choose(
         returns,
         asofs,
         fold=settings.selection.fold,
         min_sessions=settings.selection.min_sessions,
         window=settings.selection.window,
-        embargo=max(settings.scoring.horizons) if embargo is None else embargo,
+        embargo=settings.embargo_sessions,
     )
     return Selection(splice(held, choices), returns, choices)
 

@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
+from engine.baselines.baseline import LightGBMBaseline, run_baseline
 
-__all__ = ["LightGBMBaseline", "lightgbm_baseline"]
+__all__ = ["LightGBMBaseline", "run_baseline"]

@@ -25,13 +25,14 @@ import numpy as np
 import polars as pl
 from rich.console import Console
 
-from engine.baselines.fits import make_fit, plan_jobs
+from engine.baselines.fits import Job, make_fit, plan_jobs
 from engine.baselines.fitting import FitStore, Fitted, fit_all, lightgbm_parameters
 from engine.baselines.training_set import TrainingSet, build_training_set
+from engine.config import Settings
 from engine.config.settings import LightGBMSettings
 from engine.data import Market
 
-__all__ = ["PREDICTIONS", "LightGBMBaseline", "lightgbm_baseline"]
+__all__ = ["PREDICTIONS", "LightGBMBaseline", "run_baseline"]
 
 PREDICTIONS = pl.Schema(
     {"asof": pl.Date, "ticker": pl.String, "horizon": pl.Int32, "lightgbm": pl.Float64}
@@ -85,18 +86,13 @@ class LightGBMBaseline:
         }
 
 
-def lightgbm_baseline(
+def run_baseline(
     market: Market,
     asofs: Sequence[date],
+    settings: Settings,
     *,
-    features: Sequence[str],
-    horizons: Sequence[int],
-    settings: LightGBMSettings,
-    embargo_sessions: int,
     min_names: int,
-    seed: int,
     folder: Path,
-    ray_address: str | None,
     console: Console,
 ) -> LightGBMBaseline:
     """Predict every ticker with a bar at each asof, for every horizon.
@@ -105,75 +101,39 @@ def lightgbm_baseline(
     ----------
     asofs
         Sessions to predict; each is served by the model of its fold.
-    features
-        Keys of `features.factors.FACTORS`.
-    embargo_sessions
-        Between the last label learned from and the fold.
+    settings
+        `features`, `scoring.horizons`, `baselines.lightgbm`, the embargo and the seed are read.
     min_names
         A fold whose training dates have fewer in the median is not fitted: no gate could use it.
     folder
-        Where finished fits are kept.
+        Where finished fits are kept, and found again.
 
     Raises
     ------
     OSError
         A fit cannot be written.
     """
-    most = _most_names(market)
-    if not settings.enabled:
-        return _nothing(horizons, {"baselines.lightgbm.enabled is false": 1})
-    if not asofs or most < min_names:
-        few = {f"at most {most} names a date, the gates need {min_names}": 1} if asofs else {}
-        return _nothing(horizons, few)
-    first = market.bars["date"].min()
-    assert isinstance(first, date)
-    last = min(max(asofs), market.last_session)
-    train_dates = market.calendar.rebalances(first, last, settings.train_rebalance)
-    data = build_training_set(market, features, horizons, train_dates=train_dates, asofs=asofs)
-    calendar = market.calendar
+    rules, horizons = settings.baselines.lightgbm, settings.scoring.horizons
+    refused = _not_worth_it(market, asofs, rules, min_names)
+    if refused is not None:
+        return _nothing(horizons, refused)
+    data = _training_set(market, asofs, settings)
     jobs = plan_jobs(
         data,
         asofs,
         horizons,
-        calendar=calendar,
-        embargo_sessions=embargo_sessions,
-        refit=settings.refit,
+        calendar=market.calendar,
+        embargo_sessions=settings.embargo_sessions,
+        refit=rules.refit,
     )
-    rows_needed = settings.min_train_rows
-    learned = [job for job in jobs if job.training_rows >= rows_needed]
+    learned = [job for job in jobs if job.training_rows >= rules.min_train_rows]
     enough = [job for job in learned if job.names >= min_names]
-    identity = _identity(market, data, settings, embargo_sessions, seed)
+    identity = _identity(market, data, settings)
     store = FitStore(folder, identity)
-    fitted = [found for job in enough if (found := store.read(job))]
-    reused = {(found.job.fold, found.job.horizon) for found in fitted}
-    todo = [job for job in enough if (job.fold, job.horizon) not in reused]
-
-    def commit(result: Fitted) -> None:
-        store.commit(result)
-        fitted.append(result)
-
-    fit_all(
-        data.matrix,
-        data.names,
-        (
-            make_fit(
-                data,
-                job,
-                calendar=calendar,
-                embargo_sessions=embargo_sessions,
-                half_life_sessions=settings.half_life_sessions,
-            )
-            for job in todo
-        ),
-        jobs=todo,
-        parameters=lightgbm_parameters(settings, seed),
-        trees=settings.num_iterations,
-        ray_address=ray_address,
-        commit=commit,
-        console=console,
-    )
+    before = [found for job in enough if (found := store.read(job))]
+    fitted = before + _fitted(data, _left(enough, before), market, settings, store, console)
     left_out = {
-        f"fewer than {rows_needed} training rows": len(jobs) - len(learned),
+        f"fewer than {rules.min_train_rows} training rows": len(jobs) - len(learned),
         f"fewer than {min_names} names a training date": len(learned) - len(enough),
     }
     return LightGBMBaseline(
@@ -188,19 +148,87 @@ def lightgbm_baseline(
         skipped={reason: count for reason, count in left_out.items() if count},
         identity=identity,
         fingerprint=store.fingerprint,
-        reused=len(reused),
+        reused=len(before),
     )
 
 
-def _most_names(market: Market) -> int:
-    """With fewer than needed on the fullest date no fold has enough, and nothing need be read."""
-    most = market.bars.group_by("date").len()["len"].max()
-    return most if isinstance(most, int) else 0
+def _not_worth_it(
+    market: Market, asofs: Sequence[date], rules: LightGBMSettings, min_names: int
+) -> dict[str, int] | None:
+    """Why nothing can be fitted, known before anything is read; None: it can.
+
+    With fewer names than needed on the fullest date no fold has enough.
+    """
+    if not rules.enabled:
+        return {"baselines.lightgbm.enabled is false": 1}
+    if not asofs:
+        return {}
+    fullest = market.bars.group_by("date").len()["len"].max()
+    most = fullest if isinstance(fullest, int) else 0
+    if most >= min_names:
+        return None
+    return {f"at most {most} names a date, the gates need {min_names}": 1}
 
 
-def _identity(
-    market: Market, data: TrainingSet, settings: LightGBMSettings, embargo: int, seed: int
-) -> dict[str, Any]:
+def _training_set(market: Market, asofs: Sequence[date], settings: Settings) -> TrainingSet:
+    first = market.bars["date"].min()
+    assert isinstance(first, date)
+    last = min(max(asofs), market.last_session)
+    rebalance = settings.baselines.lightgbm.train_rebalance
+    return build_training_set(
+        market,
+        settings.features,
+        settings.scoring.horizons,
+        train_dates=market.calendar.rebalances(first, last, rebalance),
+        asofs=asofs,
+    )
+
+
+def _left(jobs: Sequence[Job], done: Sequence[Fitted]) -> list[Job]:
+    finished = {(found.job.fold, found.job.horizon) for found in done}
+    return [job for job in jobs if (job.fold, job.horizon) not in finished]
+
+
+def _fitted(
+    data: TrainingSet,
+    jobs: Sequence[Job],
+    market: Market,
+    settings: Settings,
+    store: FitStore,
+    console: Console,
+) -> list[Fitted]:
+    """The fits of `jobs`, each kept in the store as soon as it is made."""
+    rules, fitted = settings.baselines.lightgbm, []
+
+    def commit(result: Fitted) -> None:
+        store.commit(result)
+        fitted.append(result)
+
+    fit_all(
+        data.matrix,
+        data.names,
+        (
+            make_fit(
+                data,
+                job,
+                calendar=market.calendar,
+                embargo_sessions=settings.embargo_sessions,
+                half_life_sessions=rules.half_life_sessions,
+            )
+            for job in jobs
+        ),
+        jobs=jobs,
+        parameters=lightgbm_parameters(rules, settings.run.seed),
+        trees=rules.num_iterations,
+        ray_address=settings.scoring.ray_address,
+        commit=commit,
+        console=console,
+    )
+    return fitted
+
+
+def _identity(market: Market, data: TrainingSet, settings: Settings) -> dict[str, Any]:
+    rules = settings.baselines.lightgbm
     return {
         "version": 2,  # 2: z-scores compare with the members of a date
         "forecaster": "lightgbm",
@@ -208,9 +236,9 @@ def _identity(
         "data_hash": market.data_hash,
         "calendar": market.calendar.name,
         "features": list(data.names),
-        "settings": settings.model_dump(mode="json", exclude={"enabled", "min_train_rows"}),
-        "embargo_sessions": embargo,
-        "seed": seed,
+        "settings": rules.model_dump(mode="json", exclude={"enabled", "min_train_rows"}),
+        "embargo_sessions": settings.embargo_sessions,
+        "seed": settings.run.seed,
     }
 
 

@@ -6,15 +6,12 @@ from collections.abc import Sequence
 from datetime import date
 
 import polars as pl
-from rich.console import Console
 
 from backtest.statistics.ic import information_coefficient
-from engine.baselines.baseline import LightGBMBaseline, lightgbm_baseline
-from engine.config import Settings
+from engine.baselines.baseline import LightGBMBaseline
 from engine.data import Market
 from engine.data.membership import only_members
 from engine.forecasters.named import LIGHTGBM
-from engine.run_folder import RunFolder
 from engine.scoring.score import Scored
 from engine.scoring.scores import SCORES_SCHEMA
 
@@ -23,40 +20,12 @@ __all__ = [
     "baseline_columns",
     "baseline_rank_ic",
     "baseline_scored",
-    "run_baseline",
     "with_baselines",
 ]
 
 PERSISTENCE = "persistence"
 BASELINE_FACTORS = ("momentum_12m", "reversal_5")
 """Factors that are baselines of every run, listed under `features` or not."""
-
-
-def run_baseline(
-    market: Market,
-    asofs: Sequence[date],
-    settings: Settings,
-    *,
-    min_names: int,
-    folder: RunFolder,
-    console: Console,
-) -> LightGBMBaseline:
-    """LightGBM at the run's asofs, under the run's folds and embargo (default: the largest
-    horizon). Finished fits are kept in, and taken from, the run folder."""
-    embargo = settings.evaluation.embargo_sessions
-    return lightgbm_baseline(
-        market,
-        asofs,
-        features=settings.features,
-        horizons=settings.scoring.horizons,
-        settings=settings.baselines.lightgbm,
-        embargo_sessions=max(settings.scoring.horizons) if embargo is None else embargo,
-        min_names=min_names,
-        seed=settings.run.seed,
-        folder=folder.path / "baselines",
-        ray_address=settings.scoring.ray_address,
-        console=console,
-    )
 
 
 def baseline_scored(baseline: LightGBMBaseline, market: Market, asofs: Sequence[date]) -> Scored:

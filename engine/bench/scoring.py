@@ -33,7 +33,7 @@ from engine.forecasters.forecaster import Forecaster, ForecasterSpec, WindowPane
 from engine.forecasters.kronos import KronosSpec
 from engine.forecasters.statistics import step_statistics
 from engine.scoring.cluster import ray_cluster
-from engine.scoring.driver import score_shards
+from engine.scoring.driver import Slots, score_shards
 from engine.scoring.plan import Shard, cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore, encode_shards
@@ -141,7 +141,7 @@ def _through_ray(work: _Work, spec: ForecasterSpec, *, commit: bool) -> float:
             prices=work.prices,
             lookback=LOOKBACK,
             store=store,
-            actors=ACTORS,
+            slots=Slots(ACTORS),
             progress=watch,
         )
     ended = time.perf_counter()

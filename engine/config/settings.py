@@ -282,6 +282,12 @@ class Settings(BaseSettings):
     baselines: BaselineSettings = BaselineSettings()
     live: LiveSettings = LiveSettings()
 
+    @property
+    def embargo_sessions(self) -> int:
+        """`evaluation.embargo_sessions`, by default the longest horizon."""
+        given = self.evaluation.embargo_sessions
+        return max(self.scoring.horizons) if given is None else given
+
     @classmethod
     def settings_customise_sources(
         cls,

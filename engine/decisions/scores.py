@@ -13,7 +13,8 @@ from typing import Literal
 
 from rich.console import Console
 
-from engine.baselines.stage import baseline_scored, run_baseline
+from engine.baselines.baseline import run_baseline
+from engine.baselines.stage import baseline_scored
 from engine.config import Settings
 from engine.config.settings import ScoringSettings
 from engine.data.market import Market
@@ -86,7 +87,7 @@ def score_decisions(
             dates,
             settings,
             min_names=settings.evaluation.min_cross_section,
-            folder=folder,
+            folder=folder.fits,
             console=console,
         )
         return baseline_scored(baseline, market, dates)

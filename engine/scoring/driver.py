@@ -39,6 +39,7 @@ from engine.scoring.pool import (
     Pool,
     PoolError,
     Slot,
+    Slots,
     out_of_memory,
     reason_of,
 )
@@ -48,7 +49,14 @@ from engine.scoring.status import Status
 from engine.scoring.storage import LocalFolder
 from engine.scoring.work import Fault, Work, WorkQueue
 
-__all__ = ["MemoryShortageError", "Outcome", "PoolError", "score_shards", "score_shards_here"]
+__all__ = [
+    "MemoryShortageError",
+    "Outcome",
+    "PoolError",
+    "Slots",
+    "score_shards",
+    "score_shards_here",
+]
 
 log = logging.getLogger(__name__)
 REMOTE_CALLS = 2
@@ -92,11 +100,7 @@ def score_shards(
     prices: PriceArray,
     lookback: int,
     store: ShardStore | None,
-    actors: int | None,
-    cpus_per_actor: int = 1,
-    gpus_per_actor: float = 0.0,
-    timeout_s: float = 600.0,
-    start_timeout_s: float = 600.0,
+    slots: Slots,
     max_retries: int = 2,
     progress: Callable[[Status], None] = lambda status: None,
 ) -> Outcome:
@@ -114,16 +118,8 @@ def score_shards(
         Bars of a window.
     store
         Where shards are committed; None computes and forgets (for benchmarks).
-    actors
-        How many; None: as many as the cluster has room for at any time.
-    cpus_per_actor
-        Cores, and torch threads, of one actor.
-    gpus_per_actor
-        GPUs, or a share of one.
-    timeout_s
-        Seconds a shard may take before its actor is ended.
-    start_timeout_s
-        Seconds a forecaster may take to load, and the cluster to have room.
+    slots
+        How many actors, what each gets, and how long it may take.
     max_retries
         Times a window that fails alone is tried again.
     progress
@@ -137,13 +133,10 @@ def score_shards(
         prices,
         lookback=lookback,
         fingerprint=store.fingerprint if store else "",
-        wanted=actors,
-        cpus=cpus_per_actor,
-        gpus=gpus_per_actor,
-        start_timeout_s=start_timeout_s,
+        slots=slots,
     )
     queue = WorkQueue(shards, prices, max_retries)
-    return _Loop(pool, queue, store, timeout_s, progress).run()
+    return _Loop(pool, queue, store, slots.timeout_s, progress).run()
 
 
 class _Loop:

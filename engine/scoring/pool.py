@@ -91,8 +91,31 @@ class Slot:
         )
 
 
+@dataclass(frozen=True)
+class Slots:
+    """How many actors there shall be, what each gets, and how long it may take.
+
+    Attributes
+    ----------
+    actors
+        How many; None: as many as the cluster has room for at any time.
+    cpus, gpus
+        Cores (and torch threads) of one actor, and GPUs or a share of one.
+    timeout_s
+        Seconds a shard may take before its actor is ended.
+    start_timeout_s
+        Seconds a forecaster may take to load, and the cluster to have room.
+    """
+
+    actors: int | None
+    cpus: int = 1
+    gpus: float = 0.0
+    timeout_s: float = 600.0
+    start_timeout_s: float = 600.0
+
+
 class Pool:
-    """Slots with one actor each. `wanted` None: as many as the cluster has room for."""
+    """Slots with one actor each."""
 
     def __init__(
         self,
@@ -101,17 +124,14 @@ class Pool:
         *,
         lookback: int,
         fingerprint: str,
-        wanted: int | None,
-        cpus: int,
-        gpus: float,
-        start_timeout_s: float,
+        slots: Slots,
     ) -> None:
         import ray
 
         self._ray = ray
-        self._wanted = wanted
-        self._cpus, self._gpus = cpus, gpus
-        self._start_timeout_s = start_timeout_s
+        self._wanted = slots.actors
+        self._cpus, self._gpus = cpus, gpus = slots.cpus, slots.gpus
+        self._start_timeout_s = slots.start_timeout_s
         self._spec, self._prices = ray.put(spec), ray.put(prices)
         remote = ray.remote(num_cpus=cpus, num_gpus=gpus, max_restarts=0, max_task_retries=0)
         actor = remote(ScoringActor)

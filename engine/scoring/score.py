@@ -39,6 +39,7 @@ from engine.scoring.driver import (
     MemoryShortageError,
     Outcome,
     PoolError,
+    Slots,
     score_shards,
     score_shards_here,
 )
@@ -302,11 +303,13 @@ class _Job:
                 prices=prices,
                 lookback=scoring.lookback,
                 store=store,
-                actors=actors,
-                cpus_per_actor=scoring.cpus_per_actor,
-                gpus_per_actor=scoring.gpus_per_actor,
-                timeout_s=scoring.timeout_s,
-                start_timeout_s=scoring.start_timeout_s,
+                slots=Slots(
+                    actors,
+                    cpus=scoring.cpus_per_actor,
+                    gpus=scoring.gpus_per_actor,
+                    timeout_s=scoring.timeout_s,
+                    start_timeout_s=scoring.start_timeout_s,
+                ),
                 max_retries=scoring.max_retries,
                 progress=progress.hear,
             )

@@ -32,7 +32,7 @@ from engine.bench.result import BenchResult
 from engine.command import make_console
 from engine.config import Settings
 from engine.config.load import CONFIGS
-from engine.config.settings import LightGBMSettings
+from engine.config.settings import BaselineSettings, LightGBMSettings, RunSettings, ScoringSettings
 from engine.progress import WorkProgress
 
 __all__ = ["SUMMARY", "calibrate", "end_with_parent", "run", "table"]
@@ -157,26 +157,27 @@ def gate_rules() -> GateRules:
 
 def lightgbm_rank_ic(world: World) -> pl.DataFrame:
     """asof, horizon, rank_ic of the run's own LightGBM baseline, refitted yearly."""
-    from engine.baselines import lightgbm_baseline
+    from engine.baselines import run_baseline
 
+    rules = LightGBMSettings(
+        refit="yearly",
+        train_rebalance="monthly",
+        min_train_rows=500,
+        num_iterations=TREES,
+        learning_rate=LEARNING_RATE,
+    )
+    settings = Settings(
+        run=RunSettings(seed=world.seed),
+        scoring=ScoringSettings(horizons=world.panel["horizon"].unique().sort().to_list()),
+        baselines=BaselineSettings(lightgbm=rules),
+    )
     with tempfile.TemporaryDirectory(prefix="calibration-") as folder:
-        fitted = lightgbm_baseline(
+        fitted = run_baseline(
             world.market,
             world.asofs,
-            features=Settings().features,
-            horizons=world.panel["horizon"].unique().sort().to_list(),
-            settings=LightGBMSettings(
-                refit="yearly",
-                train_rebalance="monthly",
-                min_train_rows=500,
-                num_iterations=TREES,
-                learning_rate=LEARNING_RATE,
-            ),
-            embargo_sessions=world.panel["horizon"].max(),  # type: ignore[arg-type]
+            settings,
             min_names=10,
-            seed=world.seed,
             folder=Path(folder),
-            ray_address=None,
             console=Console(quiet=True),
         )
     keys = ["asof", "ticker", "horizon"]

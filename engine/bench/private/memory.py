@@ -20,7 +20,7 @@ from engine.calendar import TradingCalendar
 from engine.forecasters.rules import RuleSpec
 from engine.progress import WorkProgress
 from engine.scoring.cluster import ray_cluster
-from engine.scoring.driver import score_shards
+from engine.scoring.driver import Slots, score_shards
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.shard_store import ShardStore
@@ -60,7 +60,7 @@ def growth(shards: int, folder: Path, progress: Callable[[int], None]) -> np.nda
         prices=prices,
         lookback=LOOKBACK,
         store=store,
-        actors=2,
+        slots=Slots(2),
         progress=sample,
     )
     return np.array(samples)

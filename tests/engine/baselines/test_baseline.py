@@ -12,10 +12,17 @@ from rich.console import Console
 
 import engine.baselines.fitting
 from backtest.statistics.ic import information_coefficient
-from engine.baselines import LightGBMBaseline, lightgbm_baseline
+from engine.baselines import LightGBMBaseline, run_baseline
 from engine.bench.private.noise import noise_market
 from engine.bench.private.purge import leak_study
-from engine.config.settings import LightGBMSettings
+from engine.config import Settings
+from engine.config.settings import (
+    BaselineSettings,
+    EvaluationSettings,
+    LightGBMSettings,
+    RunSettings,
+    ScoringSettings,
+)
 from engine.features import compute_labels
 from engine.scoring.cluster import ray_cluster
 
@@ -47,18 +54,31 @@ def asofs(market) -> list[date]:
 def fit(market, asofs, tmp_path):
     def run(**given) -> LightGBMBaseline:
         said = {
+            "market": market,
+            "asofs": asofs,
             "features": FEATURES,
-            "horizons": [5, 20],
             "settings": SMALL,
             "embargo_sessions": 20,
-            "min_names": 10,
             "seed": 0,
+            "min_names": 10,
             "folder": tmp_path / "fits",
-            "ray_address": None,
-            "console": Console(file=io.StringIO()),
             **given,
         }
-        return lightgbm_baseline(said.pop("market", market), said.pop("asofs", asofs), **said)
+        settings = Settings(
+            run=RunSettings(seed=said["seed"]),
+            scoring=ScoringSettings(horizons=[5, 20]),
+            features=said["features"],
+            evaluation=EvaluationSettings(embargo_sessions=said["embargo_sessions"]),
+            baselines=BaselineSettings(lightgbm=said["settings"]),
+        )
+        return run_baseline(
+            said["market"],
+            said["asofs"],
+            settings,
+            min_names=said["min_names"],
+            folder=said["folder"],
+            console=Console(file=io.StringIO()),
+        )
 
     return run
 

@@ -25,7 +25,7 @@ from engine.bench.private.memory import growth
 from engine.config.settings import ScoringSettings
 from engine.data.market import Market
 from engine.forecasters.rules import RuleSpec
-from engine.scoring.driver import PoolError, score_shards
+from engine.scoring.driver import PoolError, Slots, score_shards
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.score import Scored, score_market
@@ -331,7 +331,7 @@ def test_tiny_shards_share_files_and_are_all_there(bars, calendar, tmp_path):
         prices=prices,
         lookback=30,
         store=store,
-        actors=2,
+        slots=Slots(2),
     )
     assert (outcome.shards, outcome.windows) == (len(shards), len(shards))
     frame = store.read().frame
