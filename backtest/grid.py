@@ -48,6 +48,15 @@ class PriceGrid:
         """(T, N): ADV20 at each session (:func:`costs.average_daily_value`)."""
         return average_daily_value(self.amount)
 
+    def average_daily_value_at(self, tickers: pl.Series, dates: pl.Series) -> Floats:
+        """ADV20 of each ticker at the last session up to each date; NaN where it is not known."""
+        if not len(dates):
+            return np.zeros(0)
+        day = dates.to_numpy().astype("datetime64[D]")
+        row = np.searchsorted(self.sessions, day, side="right") - 1
+        column = pl.Series(self.tickers, dtype=pl.String).search_sorted(tickers).to_numpy()
+        return np.where(row >= 0, self.average_daily_value[row, column], np.nan)
+
     @classmethod
     def from_frame(
         cls, prices: pl.DataFrame, *, tickers: Sequence[str], until: date | None = None

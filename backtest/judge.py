@@ -1,255 +1,86 @@
 """Judging a signal on one set of dates: every figure of ``metrics.json`` and the frames behind it.
 
-1. ``rank_ic_frame`` gives RankIC by date and horizon and says which dates can be judged
-2. ``top_members``, ``churn``, ``factor_correlation``, ``quantile_returns`` add their series
-3. ``horizon_metrics`` sums a horizon up, with intervals; ``descriptive`` adds what no gate asks
-4. ``simulate`` trades the weights, ``regime_table`` and ``factor_baselines`` compare
-5. ``decay_table``, ``start_sensitivity``, ``redundancy_table`` look at it from other sides
+1. ``_series`` measures each date: RankIC, Top-K and its net excess, churn, correlation, quantiles
+2. ``_horizons`` sums them up by horizon, with intervals
+3. ``_trade`` simulates the target weights
+4. ``_metrics`` puts both beside regimes, known factors, decay and later starts
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import date
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import polars as pl
 
-from backtest.simulation.portfolio import PortfolioResult, simulate
-from backtest.statistics.baselines import factor_baselines
-from backtest.statistics.churn import churn, churn_of, rank_top
-from backtest.statistics.cross_sections import CrossSections
-from backtest.statistics.decay import decay_table
-from backtest.statistics.descriptive import descriptive
-from backtest.statistics.horizon import horizon_metrics
-from backtest.statistics.ic import rank_ic_frame
-from backtest.statistics.net_excess import excess_after_costs, top_members
-from backtest.statistics.performance import annual_return, sharpe
-from backtest.statistics.quantiles import quantile_returns
-from backtest.statistics.redundancy import factor_correlation, redundancy_table
-from backtest.statistics.regimes import regime_table
-from backtest.statistics.significance import session_spacing
-from backtest.statistics.starts import start_sensitivity
-
 from .costs import Costs
+from .judgement import JudgedMarket, Judgement, JudgingRules, TargetPortfolio
+from .simulation.portfolio import PortfolioResult, simulate
+from .statistics.churn import churn, churn_of, rank_top
+from .statistics.cross_sections import CrossSections
+from .statistics.factors import (
+    factor_baselines,
+    factor_correlation,
+    neutral_rank_ic,
+    redundancy_table,
+)
+from .statistics.horizons import JudgedSeries, descriptive_figures, horizon_figures
+from .statistics.ic import rank_ic_frame
+from .statistics.net_excess import excess_after_costs, top_members
+from .statistics.performance import annual_return, sharpe
+from .statistics.quality import forecast_quality
+from .statistics.quantiles import quantile_returns
+from .statistics.significance import session_spacing
+from .statistics.stability import decay_table, regime_table, start_sensitivity
 
-if TYPE_CHECKING:
-    from backtest.gates.rules import GateRules
+__all__ = ["json_ready", "judge"]
 
-__all__ = ["MOMENTUM_FACTORS", "Judgement", "judge"]
-
-MOMENTUM_FACTORS = ("momentum_1m", "momentum_3m", "momentum_6m", "momentum_12m")
-
-
-@dataclass(frozen=True)
-class Judgement:
-    """Figures and frames for one set of dates.
-
-    Attributes
-    ----------
-    metrics
-        horizons, churn, cost_survival, breakeven_bps, portfolio, regimes, baselines, redundancy,
-        decay, starts: the parts of ``metrics.json`` that depend on the dates; JSON-ready, None for
-        what cannot be computed.
-    ic
-        asof, horizon, n, rank_ic, rank_ic_next_open, ic, status: dates that are ``judged`` or whose
-        scores are ``constant`` (rank_ic null).
-    returns
-        date, gross, net, benchmark, turnover, long_exposure, short_exposure.
-    churn
-        asof, horizon, churn, k.
-    net_excess
-        asof, horizon, fold, excess, turnover, cost, net_excess.
-    quantiles
-        horizon, quantile (1 = lowest scores), mean_label, n.
-    trades, flags
-        As in :class:`backtest.simulation.portfolio.PortfolioResult`.
-    sessions
-        Sessions by which spacing is measured.
-    first_asof, last_asof, n_asofs, n_tickers
-        Extent of the dates with at least one score.
-    """
-
-    metrics: dict[str, Any]
-    ic: pl.DataFrame
-    returns: pl.DataFrame
-    churn: pl.DataFrame
-    net_excess: pl.DataFrame
-    quantiles: pl.DataFrame
-    trades: pl.DataFrame
-    flags: pl.DataFrame
-    sessions: tuple[date, ...]
-    first_asof: date | None
-    last_asof: date | None
-    n_asofs: int
-    n_tickers: int
+_RETURNS = ["date", "gross", "net", "benchmark", "turnover", "long_exposure", "short_exposure"]
 
 
 def judge(
-    panel: pl.DataFrame,
-    weights: pl.DataFrame,
-    prices: pl.DataFrame,
-    *,
-    sessions: Sequence[date],
-    costs: Costs,
-    rules: GateRules,
-    until: date | None,
-    strategy: str,
-    min_cross_section: int,
-    top_k: int,
-    periods_per_year: int = 252,
-    benchmark: pl.DataFrame | None = None,
-    baselines: Sequence[str] = MOMENTUM_FACTORS,
-    redundancy_factor: str = "momentum_12m",
-    factors: Sequence[str] = (),
-    neutral_factors: Sequence[str] = ("momentum_12m", "beta_252"),
-    sector: str | None = None,
-    price_forecasts: bool = False,
-    describe: bool = True,
-    rebalances: Sequence[date] | None = None,
-    delisted_after: int = 10,
-    lot_size: float = 0.0,
-    draws: int = 1000,
-    seed: int = 0,
+    panel: pl.DataFrame, portfolio: TargetPortfolio, market: JudgedMarket, rules: JudgingRules
 ) -> Judgement:
-    """Judges the scores of ``panel`` and the portfolio of ``weights``.
+    """Judges the scores of a panel and the portfolio made of them.
 
     Parameters
     ----------
     panel
         One row per (asof, ticker, horizon) of the dates to judge, all statuses. Zero rows are fine.
-    weights
-        asof, ticker, weight; only the asofs of ``panel`` are traded.
-    rebalances
-        The asofs at which the portfolio may change: churn and net excess belong to them. None: all.
-    prices
-        date, ticker, open, close (adjusted), amount of every candidate.
-    sessions
-        All sessions of the calendar that cover the asofs, ascending.
+    portfolio
+        Target weights and how they are traded.
+    market
+        Prices, sessions, benchmark.
     rules
-        Gate rules, for the size below which a regime slice is thin.
-    until
-        Last date of the simulation.
-    benchmark
-        date, open, close (adjusted), or None.
-    baselines, redundancy_factor, factors, neutral_factors, sector
-        Feature columns of the panel: rivals, the factor of gate 1's redundancy, those with which
-        the score's correlation is shown, and those that its neutralised RankIC is free of. Those
-        that the panel does not have are left out.
-    price_forecasts
-        Scores are forecasts of P(t+h)/P(t) − 1, whose size can be judged beside their order.
-    describe
-        False leaves out the figures that no gate asks for (:mod:`backtest.statistics.descriptive`).
-    delisted_after, lot_size
-        Of the simulation (:func:`backtest.simulation.portfolio.simulate`).
-    draws, seed
-        Of the bootstrap.
+        How the scores are judged.
     """
-    scored = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())
-    sessions = tuple(sessions)
     sections = CrossSections(panel)
-    all_dates = rank_ic_frame(sections, min_cross_section=min_cross_section)
-    judged = all_dates.filter(pl.col("status") == "judged")
-    held = panel if rebalances is None else panel.filter(pl.col("asof").is_in(list(rebalances)))
-    ranked = rank_top(held, top_k=top_k)
-    members = top_members(held, prices, judged, sessions=sessions, top_k=top_k, ranked=ranked)
-    excess = excess_after_costs(members, costs=costs)
-    replaced = churn_of(ranked)
-    correlation = _redundancy(sections, judged, redundancy_factor, min_cross_section)
-    horizons = sorted(panel["horizon"].unique().to_list())
-    summaries = {
-        str(horizon): horizon_metrics(
-            *(frame.filter(pl.col("horizon") == horizon) for frame in (all_dates, excess)),
-            replaced=replaced.filter(pl.col("horizon") == horizon),
-            correlation=correlation.filter(pl.col("horizon") == horizon),
-            panel=panel,
-            sessions=sessions,
-            horizon=horizon,
-            draws=draws,
-            seed=seed,
-        )
-        for horizon in horizons
+    series = _series(sections, portfolio, market, rules)
+    result = _trade(panel, portfolio, market)
+    returns = _with_benchmark(result.returns, market.benchmark)
+    horizons = _horizons(sections, series, portfolio.costs, market, rules)
+    metrics = {
+        "horizons": horizons,
+        **_trading_metrics(panel, series, horizons, market, rules),
+        "portfolio": _portfolio_metrics(result, returns, portfolio.strategy, market),
+        **_comparisons(sections, series, returns, market, rules),
     }
-    quantiles = quantile_returns(sections, judged)
-    if describe:
-        beside = descriptive(
-            sections,
-            judged,
-            members,
-            quantiles,
-            costs=costs,
-            sessions=sessions,
-            neutral_factors=neutral_factors,
-            sector=sector,
-            min_cross_section=min_cross_section,
-            price_forecasts=price_forecasts,
-        )
-        summaries = {key: figures | beside[key] for key, figures in summaries.items()}
-    traded = weights.join(panel.select("asof").unique(), on="asof", how="semi")
-    result = simulate(
-        traded,
-        prices,
-        costs=costs,
-        until=until,
-        periods_per_year=periods_per_year,
-        delisted_after=delisted_after,
-        lot_size=lot_size,
-    )
-    returns = _with_benchmark(result.returns, benchmark)
-    longest = summaries[str(horizons[-1])] if horizons else {}
+    asofs = panel.filter(pl.col("status") == "ok", pl.col("score").is_finite())["asof"]
     return Judgement(
-        metrics=json_ready(
-            {
-                "horizons": summaries,
-                "churn": _churn_summary(replaced, horizons)
-                | {"daily_median": _daily_churn(panel, replaced, sessions, top_k=top_k)},
-                "cost_survival": {key: value["cost_survival"] for key, value in summaries.items()},
-                "breakeven_bps": longest.get("breakeven_bps"),
-                "portfolio": _portfolio_metrics(result, returns, strategy, periods_per_year),
-                "regimes": regime_table(
-                    panel,
-                    judged,
-                    sessions=sessions,
-                    min_dates=rules.regimes.min_dates,
-                    min_names=rules.regimes.min_names,
-                ),
-                "baselines": factor_baselines(
-                    sections,
-                    judged,
-                    factors=baselines,
-                    sessions=sessions,
-                    min_cross_section=min_cross_section,
-                ),
-                "redundancy": redundancy_table(
-                    sections, judged, factors=factors, min_cross_section=min_cross_section
-                ),
-                "decay": decay_table(judged, sessions=sessions) if describe else [],
-                "starts": start_sensitivity(
-                    judged,
-                    excess,
-                    returns,
-                    sessions=sessions,
-                    periods_per_year=periods_per_year,
-                )
-                if describe
-                else [],
-            }
-        ),
-        ic=all_dates.filter(pl.col("status").is_in(["judged", "constant"])),
+        metrics=json_ready(metrics),
+        ic=series.dates.filter(pl.col("status").is_in(["judged", "constant"])),
         returns=returns,
-        churn=replaced,
-        net_excess=excess.drop("spread_cost"),
-        quantiles=quantiles,
+        churn=series.churn,
+        net_excess=series.excess.drop("spread_cost"),
+        quantiles=series.quantiles,
         trades=result.trades,
         flags=result.flags,
-        sessions=sessions,
-        first_asof=scored["asof"].min(),  # type: ignore[arg-type]
-        last_asof=scored["asof"].max(),  # type: ignore[arg-type]
-        n_asofs=scored["asof"].n_unique(),
-        n_tickers=scored["ticker"].n_unique(),
+        sessions=market.sessions,
+        first_asof=asofs.min(),  # type: ignore[arg-type]
+        last_asof=asofs.max(),  # type: ignore[arg-type]
     )
 
 
@@ -268,21 +99,108 @@ def json_ready(value: Any) -> Any:
     return value
 
 
-def _redundancy(
-    sections: CrossSections, judged: pl.DataFrame, factor: str, min_cross_section: int
-) -> pl.DataFrame:
-    if factor not in sections.columns:
-        return judged.clear().select("asof", "horizon", "n", correlation="rank_ic")
-    return factor_correlation(sections, judged, factor=factor, min_cross_section=min_cross_section)
+def _series(
+    sections: CrossSections, portfolio: TargetPortfolio, market: JudgedMarket, rules: JudgingRules
+) -> JudgedSeries:
+    """Every series; Top-K, net excess and churn at the rebalances only."""
+    smallest, factor = rules.min_cross_section, rules.factors.redundancy
+    dates = rank_ic_frame(sections, min_cross_section=smallest)
+    judged = dates.filter(pl.col("status") == "judged")
+    held = sections.frame
+    if portfolio.rebalances is not None:
+        held = held.filter(pl.col("asof").is_in(list(portfolio.rebalances)))
+    ranked = rank_top(held, top_k=rules.top_k)
+    members = top_members(ranked, market.prices, judged, sessions=market.sessions)
+    if factor in sections.columns:
+        alike = factor_correlation(sections, judged, factor=factor, min_cross_section=smallest)
+    else:
+        alike = judged.clear().select("asof", "horizon", "n", correlation="rank_ic")
+    return JudgedSeries(
+        dates=dates,
+        members=members,
+        excess=excess_after_costs(members, costs=portfolio.costs),
+        churn=churn_of(ranked),
+        correlation=alike,
+        quantiles=quantile_returns(sections, judged),
+    )
 
 
-def _churn_summary(replaced: pl.DataFrame, horizons: list[int]) -> dict[str, Any]:
-    """Between rebalances, of the longest horizon, whose score the portfolio trades."""
-    longest = replaced.filter(pl.col("horizon") == (horizons[-1] if horizons else 0))
-    k = longest["k"].median()
+def _horizons(
+    sections: CrossSections,
+    series: JudgedSeries,
+    costs: Costs,
+    market: JudgedMarket,
+    rules: JudgingRules,
+) -> dict[str, dict[str, Any]]:
+    """Horizon → figures, shortest first."""
+    folds = sections.frame.select("asof", "fold").unique("asof")
+    free_of, neutral = _neutral(sections, series.judged, rules)
+    quality = forecast_quality(sections.frame) if rules.price_forecasts else {}
+    found = {}
+    for horizon in sections.keys["horizon"].unique().sort().to_list():
+        own, span = series.at(horizon), {"horizon": horizon, "sessions": market.sessions}
+        figures = horizon_figures(own, folds, draws=rules.draws, seed=rules.seed, **span)
+        if rules.describe:
+            figures |= descriptive_figures(
+                own,
+                costs=costs,
+                neutral=neutral,
+                neutral_factors=free_of,
+                forecast=quality.get(str(horizon)),
+                **span,
+            )
+        found[str(horizon)] = figures
+    return found
+
+
+def _neutral(
+    sections: CrossSections, judged: pl.DataFrame, rules: JudgingRules
+) -> tuple[list[str], pl.DataFrame | None]:
+    """Columns that the neutralised RankIC is free of, and its series where it is asked for."""
+    factors = [name for name in rules.factors.neutral if name in sections.columns]
+    sector = rules.factors.sector if rules.factors.sector in sections.columns else None
+    names = [*factors, *([sector] if sector else [])]
+    if not names or not rules.describe:
+        return names, None
+    smallest = rules.min_cross_section
+    return names, neutral_rank_ic(
+        sections, judged, factors=factors, sector=sector, min_cross_section=smallest
+    )
+
+
+def _trade(
+    panel: pl.DataFrame, portfolio: TargetPortfolio, market: JudgedMarket
+) -> PortfolioResult:
+    return simulate(
+        portfolio.weights.join(panel.select("asof").unique(), on="asof", how="semi"),
+        market.prices,
+        costs=portfolio.costs,
+        until=portfolio.until,
+        periods_per_year=market.periods_per_year,
+        delisted_after=portfolio.delisted_after,
+        lot_size=portfolio.lot_size,
+    )
+
+
+def _trading_metrics(
+    panel: pl.DataFrame,
+    series: JudgedSeries,
+    horizons: dict[str, dict[str, Any]],
+    market: JudgedMarket,
+    rules: JudgingRules,
+) -> dict[str, Any]:
+    """churn, cost_survival, breakeven_bps: of the longest horizon, whose score is traded."""
+    longest = next(reversed(horizons), "0")
+    replaced = series.churn.filter(pl.col("horizon") == int(longest))
+    k: Any = replaced["k"].median()
     return {
-        "rebalance_median": longest["churn"].median(),
-        "k": None if k is None else int(k),  # type: ignore[arg-type]
+        "churn": {
+            "rebalance_median": replaced["churn"].median(),
+            "k": None if k is None else int(k),
+            "daily_median": _daily_churn(panel, series.churn, market.sessions, top_k=rules.top_k),
+        },
+        "cost_survival": {key: figures["cost_survival"] for key, figures in horizons.items()},
+        "breakeven_bps": horizons.get(longest, {}).get("breakeven_bps"),
     }
 
 
@@ -304,24 +222,60 @@ def _daily_churn(
 
 def _with_benchmark(returns: pl.DataFrame, benchmark: pl.DataFrame | None) -> pl.DataFrame:
     """Adds ``benchmark``: its return over the same sessions, from the open of the first one."""
-    order = ["date", "gross", "net", "benchmark", "turnover", "long_exposure", "short_exposure"]
     if benchmark is None or not returns.height:
-        return returns.with_columns(benchmark=pl.lit(None, dtype=pl.Float64)).select(order)
+        return returns.with_columns(benchmark=pl.lit(None, dtype=pl.Float64)).select(_RETURNS)
     held = returns.join(benchmark.select("date", "open", "close"), on="date", how="left").sort(
         "date"
     )
     close = pl.col("close").forward_fill()
     before = close.shift(1).fill_null(pl.col("open"))
-    return held.with_columns(benchmark=close / before - 1).select(order)
+    return held.with_columns(benchmark=close / before - 1).select(_RETURNS)
 
 
 def _portfolio_metrics(
-    result: PortfolioResult, returns: pl.DataFrame, strategy: str, periods_per_year: int
+    result: PortfolioResult, returns: pl.DataFrame, strategy: str, market: JudgedMarket
 ) -> dict[str, Any]:
-    market = returns["benchmark"].drop_nulls().to_numpy()
+    benchmark, year = returns["benchmark"].drop_nulls().to_numpy(), market.periods_per_year
     return {
         "strategy": strategy,
         **result.stats,
-        "benchmark_return_annual": annual_return(market, periods_per_year=periods_per_year),
-        "benchmark_sharpe": sharpe(market, periods_per_year=periods_per_year),
+        "benchmark_return_annual": annual_return(benchmark, periods_per_year=year),
+        "benchmark_sharpe": sharpe(benchmark, periods_per_year=year),
+    }
+
+
+def _comparisons(
+    sections: CrossSections,
+    series: JudgedSeries,
+    returns: pl.DataFrame,
+    market: JudgedMarket,
+    rules: JudgingRules,
+) -> dict[str, Any]:
+    """regimes, baselines, redundancy, decay, starts."""
+    judged, sessions, smallest = series.judged, market.sessions, rules.min_cross_section
+    year = market.periods_per_year
+    return {
+        "regimes": regime_table(
+            sections.frame,
+            judged,
+            sessions=sessions,
+            min_dates=rules.regime_min_dates,
+            min_names=rules.regime_min_names,
+        ),
+        "baselines": factor_baselines(
+            sections,
+            judged,
+            factors=rules.factors.baselines,
+            sessions=sessions,
+            min_cross_section=smallest,
+        ),
+        "redundancy": redundancy_table(
+            sections, judged, factors=rules.factors.shown, min_cross_section=smallest
+        ),
+        "decay": decay_table(judged, sessions=sessions) if rules.describe else [],
+        "starts": start_sensitivity(
+            judged, series.excess, returns, sessions=sessions, periods_per_year=year
+        )
+        if rules.describe
+        else [],
     }

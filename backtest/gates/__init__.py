@@ -12,14 +12,12 @@ from typing import Any, Literal
 
 import polars as pl
 
-from backtest.gates.conditions import FAIL, INCONCLUSIVE, PASS, Condition, combine
-from backtest.gates.rules import GateRules, parse_gate_rules
-
-from ..judge import Judgement
-from .common import NO_BASELINE, shortage_everywhere
+from ..judgement import Judgement
+from .conditions import FAIL, INCONCLUSIVE, PASS, Condition, combine
 from .factor import factor_gate
-from .learned import ml_gate, ml_threshold
+from .learned import NO_BASELINE, ml_gate, ml_threshold
 from .practical import practical_gate
+from .rules import GateRules, parse_gate_rules
 
 __all__ = ["GateRules", "TrainingPeriod", "evaluate_gates", "ml_threshold", "parse_gate_rules"]
 
@@ -64,7 +62,7 @@ def evaluate_gates(
         _form("ml", *ml_gate(judgement, rules, baseline)),
         _form("practical", *practical_gate(judgement, rules)),
     ]
-    missing = shortage_everywhere(judgement, rules)
+    missing = rules.sample.shortage_everywhere(judgement.metrics["horizons"])
     if missing:
         gates = [_hold(gate, missing) for gate in gates]
     if training_period == "unknown":

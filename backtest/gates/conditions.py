@@ -21,6 +21,7 @@ __all__ = [
     "below_in_size",
     "combine",
     "no_regime_below_zero",
+    "per_horizon",
     "point",
     "undecided",
 ]
@@ -175,6 +176,11 @@ def no_regime_below_zero(rows: Sequence[dict[str, Any]]) -> Condition:
         for row in lost
     )
     return Condition(name, FAIL, float(len(lost)), None, 0.0, reasons)
+
+
+def per_horizon(horizons: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Figure → horizon → value, as ``gates.json`` shows what decided."""
+    return {name: {key: figures[name] for key, figures in horizons.items()} for name in names}
 
 
 def _with_interval(value: float, interval: list[float]) -> str:

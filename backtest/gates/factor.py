@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backtest.gates.conditions import Condition, above, at_least, below_in_size, combine, undecided
-from backtest.gates.rules import GateRules
-
-from ..judge import Judgement
-from .common import number, per_horizon, shortage
+from ..judgement import Judgement
+from .conditions import Condition, above, at_least, below_in_size, combine, per_horizon, undecided
+from .rules import GateRules
 
 __all__ = ["factor_gate"]
 
@@ -29,7 +27,7 @@ def factor_gate(judgement: Judgement, rules: GateRules) -> tuple[dict[str, Any],
 def _redundancy(key: str, figures: dict[str, Any], rules: GateRules) -> Condition:
     limit = rules.factor.redundancy
     name = f"|redundancy| < {limit:g} at {key} sessions"
-    missing = shortage(key, figures, rules)
+    missing = rules.sample.shortage(key, figures)
     if missing:
         return undecided(name, missing, threshold=limit)
     return below_in_size(
@@ -49,7 +47,7 @@ def _rank_ic_on_horizons(
     parts = []
     for key, figures in horizons.items():
         name = f"RankIC ≥ {limit:g} at {key} sessions"
-        missing = shortage(key, figures, rules)
+        missing = rules.sample.shortage(key, figures)
         parts.append(
             undecided(name, missing, threshold=limit)
             if missing
@@ -79,9 +77,13 @@ def _next_open_remark(
     if then == combine([*passing, *redundant]):
         return None
     figures = ", ".join(
-        f"{number(item['rank_ic_next_open'])} at {key} sessions" for key, item in horizons.items()
+        f"{_number(item['rank_ic_next_open'])} at {key} sessions" for key, item in horizons.items()
     )
     return (
         f"Bought at the next open instead of the close, this gate would be {then}:"
         f" mean RankIC {figures}."
     )
+
+
+def _number(value: float | None) -> str:
+    return "unknown" if value is None else f"{value:.4f}"

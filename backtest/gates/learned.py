@@ -7,14 +7,14 @@ from typing import Any
 
 import polars as pl
 
-from backtest.gates.conditions import Condition, above, at_least, undecided
-from backtest.gates.rules import GateRules
-from backtest.statistics.significance import mean_interval, session_spacing
+from ..judgement import Judgement
+from ..statistics.significance import mean_interval, session_spacing
+from .conditions import Condition, above, at_least, per_horizon, undecided
+from .rules import GateRules
 
-from ..judge import Judgement
-from .common import NO_BASELINE, per_horizon, shortage
+__all__ = ["NO_BASELINE", "ml_gate", "ml_threshold"]
 
-__all__ = ["ml_gate", "ml_threshold"]
+NO_BASELINE = "no baseline in this run"
 
 
 def ml_threshold(baseline: float, rules: GateRules) -> float:
@@ -35,7 +35,7 @@ def ml_gate(
     for key, figures in horizons.items():
         name = f"RankIC ≥ LightGBM threshold at {key} sessions"
         paired = _paired(judgement, baseline, int(key))
-        missing = shortage(key, {**figures, "n_dates": paired.height}, rules)
+        missing = rules.sample.shortage(key, {**figures, "n_dates": paired.height})
         if not paired.height:
             parts.append(undecided(name, NO_BASELINE))
             continue

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from backtest.gates.conditions import Condition, above, no_regime_below_zero, point, undecided
-from backtest.gates.rules import GateRules
-
-from ..judge import Judgement
-from .common import per_horizon, shortage
+from ..judgement import Judgement
+from .conditions import Condition, above, no_regime_below_zero, per_horizon, point, undecided
+from .rules import GateRules
 
 __all__ = ["practical_gate"]
 
@@ -24,7 +22,7 @@ def practical_gate(
     for key, figures in longer.items():
         survival = f"cost survival ≥ {limits.cost_survival:.0%} at {key} sessions"
         excess = f"mean net excess > {limits.net_excess:g} at {key} sessions"
-        missing = shortage(key, figures, rules)
+        missing = rules.sample.shortage(key, figures)
         if missing:
             conditions.append(undecided(survival, missing, threshold=limits.cost_survival))
             conditions.append(undecided(excess, missing, threshold=limits.net_excess))
@@ -65,7 +63,7 @@ def _churn_condition(judgement: Judgement, rules: GateRules) -> Condition:
     if not horizons:
         return undecided(name, "There is no horizon to judge.", threshold=limit)
     key = list(horizons)[-1]
-    missing = shortage(key, horizons[key], rules)
+    missing = rules.sample.shortage(key, horizons[key])
     if missing:
         return undecided(name, missing, threshold=limit)
     churn = judgement.metrics["churn"]
@@ -80,7 +78,7 @@ def _churn_condition(judgement: Judgement, rules: GateRules) -> Condition:
 
 def _regime_condition(judgement: Judgement, rules: GateRules) -> Condition:
     horizons = judgement.metrics["horizons"]
-    enough = {int(key) for key in horizons if not shortage(key, horizons[key], rules)}
+    enough = {int(key) for key in horizons if not rules.sample.shortage(key, horizons[key])}
     return no_regime_below_zero(
         [row for row in judgement.metrics["regimes"] if row["horizon"] in enough]
     )

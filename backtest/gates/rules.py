@@ -21,6 +21,31 @@ class SampleRules(_Section):
     names: int = Field(ge=1)
     dates: int = Field(ge=1)
 
+    def shortage(self, key: str, figures: Mapping[str, Any]) -> str | None:
+        """Why this horizon decides nothing, or None where it has enough names and dates."""
+        dates, names = figures["n_dates"], figures["n_names_median"] or 0
+        if dates < self.dates:
+            return f"{dates} judged dates at {key} sessions, {self.dates} are needed."
+        if names < self.names:
+            return f"{names:g} names a date at {key} sessions, {self.names} are needed."
+        return None
+
+    def shortage_everywhere(self, horizons: Mapping[str, Mapping[str, Any]]) -> str | None:
+        """Why nothing at all can be decided, or None."""
+        found = [self.shortage(key, figures) for key, figures in horizons.items()]
+        if not found:
+            return "There is no date outside the model's training period to judge."
+        if not all(found):
+            return None
+        dates = max(figures["n_dates"] for figures in horizons.values())
+        names = max(figures["n_names_median"] or 0 for figures in horizons.values())
+        reasons = []
+        if dates and names < self.names:
+            reasons.append(f"{names:g} names a date, {self.names} are needed.")
+        if dates < self.dates:
+            reasons.append(f"{dates} judged dates, {self.dates} are needed.")
+        return " ".join(reasons or [reason for reason in found if reason])
+
 
 class RegimeRules(_Section):
     """Below this a regime slice is thin: shown, not judged."""

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from backtest.grid import PriceGrid
-from backtest.simulation.orders import OrderPlan
+from ..grid import PriceGrid
+from .orders import OrderPlan
 
 __all__ = ["Book", "book_from_fills", "share_of"]
 

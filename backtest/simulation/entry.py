@@ -23,7 +23,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from backtest.simulation.intrabar import enter_at_limit, enter_at_open
+from .intrabar import enter_at_limit, enter_at_open
 
 __all__ = [
     "STRATEGIES",

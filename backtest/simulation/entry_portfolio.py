@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from backtest.costs import Costs, trade_cost_bps
-from backtest.simulation.entry import trade_bars
-from backtest.statistics.performance import annual_return, annual_volatility, max_drawdown, sharpe
+from ..costs import Costs, trade_cost_bps
+from ..statistics.performance import annual_return, annual_volatility, max_drawdown, sharpe
+from .entry import trade_bars
 
 __all__ = ["entry_returns", "entry_summary", "with_order_costs"]
 

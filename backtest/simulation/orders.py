@@ -15,8 +15,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from backtest.costs import Costs, trade_cost_bps
-from backtest.grid import PriceGrid
+from ..costs import Costs, trade_cost_bps
+from ..grid import PriceGrid
 
 __all__ = [
     "OrderPlan",

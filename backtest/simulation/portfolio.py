@@ -22,11 +22,11 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from backtest.costs import Costs
-from backtest.grid import PriceGrid
-from backtest.simulation.book import Book, book_from_fills
-from backtest.simulation.orders import OrderPlan, order_fees, plan_orders, plan_rebalances
-from backtest.simulation.portfolio_result import PortfolioResult, empty_result, portfolio_result
+from ..costs import Costs
+from ..grid import PriceGrid
+from .book import Book, book_from_fills
+from .orders import OrderPlan, order_fees, plan_orders, plan_rebalances
+from .portfolio_result import PortfolioResult, empty_result, portfolio_result
 
 __all__ = ["Case", "PortfolioResult", "simulate", "simulate_cases"]
 

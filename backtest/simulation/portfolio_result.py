@@ -9,17 +9,17 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from backtest.costs import Costs
-from backtest.grid import PriceGrid
-from backtest.simulation.book import Book, share_of
-from backtest.simulation.orders import OrderPlan
-from backtest.statistics.performance import (
+from ..costs import Costs
+from ..grid import PriceGrid
+from ..statistics.performance import (
     annual_return,
     annual_volatility,
     max_drawdown,
     sharpe,
     total_return,
 )
+from .book import Book, share_of
+from .orders import OrderPlan
 
 __all__ = ["PortfolioResult", "empty_result", "portfolio_result"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from backtest.statistics.cross_sections import CrossSections
+from .cross_sections import CrossSections
 
 __all__ = ["churn", "churn_of", "previous_rebalance", "rank_top", "top_membership"]
 

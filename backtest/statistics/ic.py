@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from backtest.statistics.cross_sections import CrossSections, row_correlation
+from .cross_sections import CrossSections, row_correlation
 
 __all__ = ["correlation_frame", "information_coefficient", "judged_rows", "rank_ic_frame"]
 

@@ -1,49 +1,54 @@
-"""What is left of the Top-K's excess return after the cost of trading it."""
+"""What is left of the Top-K's excess return after the cost of trading it.
+
+1. ``top_members`` says who is in the Top-K of each date, who entered it, and how much trades
+2. ``excess_after_costs`` takes the cost of every entry off, ``breakeven_bps`` says which cost
+   would leave nothing
+3. ``cost_overlay`` repeats this at other costs, ``capacity`` and ``capacity_curve`` with other
+   capital
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import date
+from typing import Any
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
-from backtest.costs import Costs, average_daily_value, trade_cost_bps
-from backtest.grid import PriceGrid
-from backtest.statistics.churn import rank_top, top_membership
+from ..costs import Costs, trade_cost_bps
+from ..grid import PriceGrid
+from .churn import top_membership
+from .significance import series_interval
 
 __all__ = [
     "breakeven_bps",
+    "capacity",
+    "capacity_curve",
+    "cost_overlay",
     "cost_survival",
     "excess_after_costs",
     "hit_rate",
-    "net_excess",
     "top_members",
 ]
 
+Floats = NDArray[np.float64]
 
-def net_excess(
-    panel: pl.DataFrame,
-    prices: pl.DataFrame,
-    judged: pl.DataFrame,
-    *,
-    sessions: Sequence[date],
-    costs: Costs,
-    top_k: int,
-) -> pl.DataFrame:
-    """:func:`excess_after_costs` of :func:`top_members`."""
-    members = top_members(panel, prices, judged, sessions=sessions, top_k=top_k)
-    return excess_after_costs(members, costs=costs)
+# Shown beside the judged costs; no gate looks at them.
+OVERLAY: Mapping[str, float] = {"low": 0.5, "base": 1.0, "high": 2.0}
+_AUM = tuple(float(f"{10 ** (5 + step / 2):.3g}") for step in range(11))
+_LARGEST_AUM = 1e14
 
 
 def top_members(
-    panel: pl.DataFrame,
+    ranked: pl.DataFrame,
     prices: pl.DataFrame,
     judged: pl.DataFrame,
     *,
     sessions: Sequence[date],
-    top_k: int,
-    ranked: pl.DataFrame | None = None,
 ) -> pl.DataFrame:
     """The Top-K of every judged date, who entered it, and how much of each name trades.
 
@@ -52,16 +57,14 @@ def top_members(
 
     Parameters
     ----------
-    panel
-        asof, ticker, horizon, score, status, label, fold.
+    ranked
+        :func:`backtest.statistics.churn.rank_top` of a panel with label and fold.
     prices
         date, ticker, open, close, amount; rows up to an asof give the value traded at it.
     judged
         asof, horizon of the dates to judge (those with a RankIC).
     sessions
         All sessions, ascending; they measure h.
-    ranked
-        :func:`backtest.statistics.churn.rank_top` of the panel, where it is known already.
 
     Returns
     -------
@@ -69,11 +72,12 @@ def top_members(
         asof, horizon, ticker, k, kept, label, fold, adv: mean value traded over 20 sessions, NaN
         where it is not known.
     """
-    ranked = rank_top(panel, top_k=top_k) if ranked is None else ranked
     members = top_membership(ranked, _ended_positions(ranked, sessions)).join(
         judged, on=["asof", "horizon"], how="semi", maintain_order="left"
     )
-    return members.with_columns(adv=_adv(members, prices))
+    grid = PriceGrid.from_frame(prices, tickers=members["ticker"].unique().to_list())
+    adv = grid.average_daily_value_at(members["ticker"], members["asof"])
+    return members.with_columns(adv=pl.Series(adv, dtype=pl.Float64))
 
 
 def excess_after_costs(members: pl.DataFrame, *, costs: Costs) -> pl.DataFrame:
@@ -141,6 +145,94 @@ def breakeven_bps(frame: pl.DataFrame) -> float | None:
     return float((excess - (cost - spread)).sum() / turnover.sum() * 1e4)
 
 
+def cost_overlay(
+    members: pl.DataFrame, *, costs: Costs, horizon: int, sessions: Sequence[date]
+) -> dict[str, dict[str, Any]]:
+    """Net excess at half, all and twice the spread and impact, of one horizon's Top-K.
+
+    Returns {"low" | "base" | "high": {round_trip_bps, impact_coefficient, net_excess_mean, ci95,
+    cost_survival}}.
+    """
+    found = {}
+    for name, multiple in OVERLAY.items():
+        level = replace(
+            costs,
+            round_trip_bps=multiple * costs.round_trip_bps,
+            impact_coefficient=multiple * costs.impact_coefficient,
+        )
+        frame = excess_after_costs(members, costs=level)
+        net = series_interval(frame, "net_excess", horizon=horizon, sessions=sessions)
+        found[name] = {
+            "round_trip_bps": level.round_trip_bps,
+            "impact_coefficient": level.impact_coefficient,
+            "net_excess_mean": net.mean,
+            "ci95": net.bounds,
+            "cost_survival": cost_survival(frame),
+        }
+    return found
+
+
+def capacity_curve(members: pl.DataFrame, *, costs: Costs) -> list[dict[str, float]]:
+    """[{aum, net_excess_mean}]: mean net excess a horizon at 10⁵ to 10¹⁰ of capital."""
+    entries = _Entries.of(members)
+    if entries is None:
+        return []
+    return [{"aum": aum, "net_excess_mean": entries.net(aum, costs)} for aum in _AUM]
+
+
+def capacity(members: pl.DataFrame, *, costs: Costs) -> float | None:
+    """The capital at which mean net excess is 0.
+
+    0 where even the smallest capital loses; None where no capital brings it to 0 (nothing is
+    traded, no impact, or the cap of 500 bps a trade leaves something) or nothing is judged.
+    """
+    entries = _Entries.of(members)
+    if entries is None or entries.net(_LARGEST_AUM, costs) > 0:
+        return None
+    if entries.net(1.0, costs) <= 0:
+        return 0.0
+    low, high = 0.0, math.log10(_LARGEST_AUM)
+    for _ in range(100):
+        middle = (low + high) / 2
+        low, high = (middle, high) if entries.net(10**middle, costs) > 0 else (low, middle)
+    return float(10**low)
+
+
+@dataclass(frozen=True)
+class _Entries:
+    """Arrays of the trades, so that another capital is one vectorised formula."""
+
+    excess: float
+    share: Floats
+    k: Floats
+    adv: Floats
+
+    @classmethod
+    def of(cls, members: pl.DataFrame) -> _Entries | None:
+        keys = ["asof", "horizon"]
+        means = members.group_by(keys, maintain_order=True).agg(
+            excess=pl.col("label").fill_nan(None).mean()
+        )
+        dates = means.drop_nulls("excess")
+        if not dates.height:
+            return None
+        entering = members.filter(~pl.col("kept")).join(
+            dates, on=keys, how="semi", maintain_order="left"
+        )
+        k = entering["k"].to_numpy().astype(np.float64)
+        return cls(
+            float(dates["excess"].mean()),  # type: ignore[arg-type]
+            1 / (k * dates.height),
+            k,
+            entering["adv"].to_numpy(),
+        )
+
+    def net(self, aum: float, costs: Costs) -> float:
+        """Mean net excess at this capital."""
+        bps = 2 * trade_cost_bps(aum / self.k, self.adv, costs)
+        return self.excess - float(self.share @ bps) / 1e4
+
+
 def _ended_positions(ranked: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:
     """asof, horizon, previous: the last scored date at or before asof − horizon sessions."""
     calendar = np.asarray(sessions, dtype="datetime64[D]")
@@ -154,18 +246,6 @@ def _ended_positions(ranked: pl.DataFrame, sessions: Sequence[date]) -> pl.DataF
         parts.append(part.with_columns(previous=pl.Series(previous, dtype=pl.Date)))
     empty = dates.with_columns(previous=pl.lit(None, dtype=pl.Date))
     return pl.concat(parts) if parts else empty
-
-
-def _adv(members: pl.DataFrame, prices: pl.DataFrame) -> pl.Series:
-    """The 20-session mean value traded of each row's ticker at its asof."""
-    if not members.height:
-        return pl.Series([], dtype=pl.Float64)
-    grid = PriceGrid.from_frame(prices, tickers=members["ticker"].unique().to_list())
-    adv = average_daily_value(grid.amount)
-    asof = members["asof"].to_numpy().astype("datetime64[D]")
-    row = np.searchsorted(grid.sessions, asof, side="right") - 1
-    column = pl.Series(grid.tickers, dtype=pl.String).search_sorted(members["ticker"]).to_numpy()
-    return pl.Series(np.where(row >= 0, adv[row, column], np.nan))
 
 
 def _round_trip(members: pl.DataFrame, costs: Costs) -> pl.Series:

@@ -7,7 +7,14 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike
 
-__all__ = ["annual_return", "annual_volatility", "max_drawdown", "sharpe", "total_return"]
+__all__ = [
+    "annual_return",
+    "annual_volatility",
+    "max_drawdown",
+    "period_sharpe",
+    "sharpe",
+    "total_return",
+]
 
 
 def total_return(returns: ArrayLike) -> float | None:
@@ -36,15 +43,20 @@ def annual_volatility(returns: ArrayLike, *, periods_per_year: int) -> float | N
 
 
 def sharpe(returns: ArrayLike, *, periods_per_year: int) -> float | None:
-    """Mean / standard deviation (ddof 1) of daily returns · √periods (Sharpe, 1994).
+    """:func:`period_sharpe` · √periods (Sharpe, 1994).
 
-    No risk-free rate is taken off: the books are self-financing. None below two returns or where
-    they do not vary.
+    No risk-free rate is taken off: the books are self-financing.
     """
+    ratio = period_sharpe(returns)
+    return None if ratio is None else ratio * math.sqrt(periods_per_year)
+
+
+def period_sharpe(returns: ArrayLike) -> float | None:
+    """Mean / standard deviation (ddof 1), not annualised; None below two or for equal returns."""
     values = np.asarray(returns, dtype=np.float64)
     if values.size < 2 or np.ptp(values) == 0:
         return None
-    return float(values.mean() / values.std(ddof=1) * math.sqrt(periods_per_year))
+    return float(values.mean() / values.std(ddof=1))
 
 
 def max_drawdown(returns: ArrayLike) -> float | None:

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from backtest.statistics.cross_sections import CrossSections
+from .cross_sections import CrossSections
 
 __all__ = ["monotonicity", "quantile_returns"]
 

@@ -25,6 +25,7 @@ __all__ = [
     "hac_lag",
     "mean_interval",
     "newey_west_error",
+    "series_interval",
     "session_spacing",
 ]
 
@@ -128,6 +129,14 @@ def mean_interval(values: ArrayLike, *, horizon: int, spacing: float) -> MeanInt
         dof=dof,
         n=n,
     )
+
+
+def series_interval(
+    series: pl.DataFrame, column: str, *, horizon: int, sessions: Sequence[date]
+) -> MeanInterval:
+    """:func:`mean_interval` of a column with an asof, one row a date, sorted by it."""
+    spacing = session_spacing(series["asof"], sessions)
+    return mean_interval(series[column], horizon=horizon, spacing=spacing)
 
 
 def bootstrap_interval(

@@ -1,9 +1,10 @@
 """The trials of a folder of runs: how many strategies were tried before one was shown.
 
-1. `record_trials` writes what a run tried, its Sharpe and its daily returns into
-   `<run.dir>/registry.duckdb`.
-2. `TrialCount` says how many distinct trials were judged on overlapping dates of the same data.
-3. `deflated` turns both into the deflated Sharpe ratio and the probability of overfitting.
+1. `strategy_identity` says what makes two strategies the same trial
+2. `record_trials` writes what a run tried, its Sharpe and its daily returns into
+   `<run.dir>/registry.duckdb`
+3. `TrialCount` says how many distinct trials were judged on overlapping dates of the same data
+4. `deflated` turns both into the deflated Sharpe ratio and the probability of overfitting
 
 The count is a lower bound: trials made in another folder, on a changed copy of the data, or while
 the registry could not be written are not in it.
@@ -12,6 +13,7 @@ the registry could not be written are not in it.
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 import logging
 import time
@@ -24,13 +26,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import polars as pl
 
-from backtest.statistics.overfitting import probability_of_overfitting
-from backtest.statistics.sharpe import deflation, period_sharpe
+from backtest.statistics.overfitting import deflation, probability_of_overfitting
+from backtest.statistics.performance import period_sharpe
+from engine.config import Settings
+from engine.config.settings import StrategySettings
+from engine.decisions.strategies import grid_points
 
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["Trial", "TrialCount", "deflated", "record_trials", "scores_hash"]
+__all__ = [
+    "Trial",
+    "TrialCount",
+    "deflated",
+    "record_trials",
+    "scores_hash",
+    "strategy_identity",
+    "strategy_source",
+]
 
 log = logging.getLogger(__name__)
 FILE = "registry.duckdb"
@@ -52,14 +65,22 @@ _WAIT_S = 3.0
 class Trial:
     """One strategy on one set of scores, as it was judged.
 
-    Attributes:
-        data_hash: of the bars.
-        scores: the scores' fingerprint; for scores from a file, the hash of their content.
-        strategy: everything that makes weights of scores: name, parameters, schedule, horizons.
-        costs: the cost settings.
-        run: the run's name.
-        first_asof, last_asof: the judged dates.
-        returns: date, net: daily returns of its portfolio.
+    Attributes
+    ----------
+    data_hash
+        Of the bars.
+    scores
+        The scores' fingerprint; for scores from a file, the hash of their content.
+    strategy
+        Everything that makes weights of scores: name, parameters, schedule, horizons.
+    costs
+        The cost settings.
+    run
+        The run's name.
+    first_asof, last_asof
+        The judged dates.
+    returns
+        date, net: daily returns of its portfolio.
     """
 
     data_hash: str
@@ -81,11 +102,16 @@ class Trial:
 class TrialCount:
     """Trials of the same data on overlapping dates.
 
-    Attributes:
-        recorded: distinct (scores, strategy, costs) in the registry, this one included.
-        sharpes: their Sharpe ratios a period, where they have one.
-        overfitting: PBO of their daily returns on common sessions; None under ten trials.
-        problem: why the registry could not be used, or None.
+    Attributes
+    ----------
+    recorded
+        Distinct (scores, strategy, costs) in the registry, this one included.
+    sharpes
+        Their Sharpe ratios a period, where they have one.
+    overfitting
+        PBO of their daily returns on common sessions; None under ten trials.
+    problem
+        Why the registry could not be used, or None.
     """
 
     recorded: int
@@ -98,6 +124,37 @@ def scores_hash(scores: pl.DataFrame) -> str:
     """SHA-256 of the judged content of a scores table."""
     columns = scores.select("asof", "ticker", "horizon", "score").sort("asof", "ticker", "horizon")
     return hashlib.sha256(columns.hash_rows(seed=0).to_numpy().tobytes()).hexdigest()
+
+
+def strategy_identity(
+    settings: Settings, parameters: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """What makes two strategies the same trial: name, parameters, a user's own source, and what
+    the simulation allows where it is not the default.
+
+    `parameters` are those of one grid point; None: the run's own, with its grid.
+    """
+    strategy = settings.strategy
+    if parameters is None:
+        searched = {"grid": strategy.grid, "selection": settings.selection.model_dump()}
+        parameters = strategy.parameters | (searched if strategy.grid else {})
+    changed = settings.simulation.model_dump(exclude_defaults=True)
+    source = strategy_source(strategy)
+    return {
+        "name": strategy.name,
+        **parameters,
+        **({"simulation": changed} if changed else {}),
+        **({} if source is None else {"source_sha256": source}),
+    }
+
+
+def strategy_source(strategy: StrategySettings) -> str | None:
+    """SHA-256 of the file a strategy of a user's own is written in; None for a shipped one."""
+    path: str | None = strategy.name.partition(":")[0]
+    if not strategy.name.partition(":")[0].endswith((".py", ".yaml", ".yml")):
+        own = getattr(grid_points(strategy)[0].strategy, "strategy", None)  # of an entry point
+        path = None if own is None else inspect.getsourcefile(type(own))
+    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def record_trials(folder: Path, trials: Iterable[Trial]) -> TrialCount:

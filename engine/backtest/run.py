@@ -5,17 +5,17 @@
 3. `decide_weights` joins features, labels, regimes and folds to the panel; the strategy turns
    scores to weights.
 4. `run_baseline` trains what the score is compared with, under the same folds.
-5. `judge` looks at the dates after the model's training period, and apart at those before.
-6. `write` leaves the run folder, each file whole, all of them at the end.
+5. `judge_run` looks at the dates after the model's training period, and apart at those before.
+6. `write_results` leaves the run folder, each file whole, all of them at the end.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
@@ -23,22 +23,12 @@ import yaml
 from rich.console import Console
 
 from backtest.costs import Costs
-from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
-from backtest.judge import json_ready
-from backtest.report import ReportData, write_report
-from engine.backtest.attribution import attribute_result
-from engine.backtest.entry import check_entry, run_entry
-from engine.backtest.judging import (
-    REDUNDANCY_FACTOR,
-    Prepared,
-    count_trials,
-    judge_both,
-    judged_weights,
-    last_session,
-)
-from engine.backtest.results import manifest_content, metrics_content, report_frames
+from backtest.gates import GateRules, parse_gate_rules
+from engine.backtest.entry import check_entry
+from engine.backtest.judging import DecidedRun, Prepared, judge_run
+from engine.backtest.results import manifest_content, metrics_content, write_results
 from engine.baselines.baseline import LightGBMBaseline, run_baseline
-from engine.baselines.stage import baseline_rank_ic, with_baselines
+from engine.baselines.stage import with_baselines
 from engine.config import Settings
 from engine.data.market import load_market
 from engine.data.membership import with_sectors
@@ -48,7 +38,6 @@ from engine.decisions.strategies import GridPoint, grid_points
 from engine.decisions.weights import check_strategy, decide_weights
 from engine.errors import UsageError
 from engine.features.factors import check_factors
-from engine.files import write_frame
 from engine.forecasters.named import (
     forecaster_spec,
     named_model,
@@ -56,25 +45,26 @@ from engine.forecasters.named import (
     training_period,
 )
 from engine.run_folder import RunFolder
-from engine.scoring.sanity import check_scores
 
-__all__ = ["REDUNDANCY_FACTOR", "Backtest", "gate_rules", "run_backtest"]
+__all__ = ["Backtest", "gate_rules", "run_backtest"]
 
 log = logging.getLogger(__name__)
-OPTIONAL_TABLES = ("levels", "entry_trades")
 
 
 @dataclass(frozen=True)
 class Backtest:
     """What a finished run found, and the folder that holds it.
 
-    Attributes:
-        folder: the run folder.
-        metrics: content of `metrics.json`.
-        gates: content of `gates.json`.
-        manifest: content of `manifest.json`.
-        rules: what the gates asked for.
-        quarantined: windows given up while scoring.
+    Attributes
+    ----------
+    folder
+        The run folder.
+    metrics, gates, manifest
+        Contents of `metrics.json`, `gates.json` and `manifest.json`.
+    rules
+        What the gates asked for.
+    quarantined
+        Windows given up while scoring.
     """
 
     folder: RunFolder
@@ -106,7 +96,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
     clock = _Clock()
     with clock.stage("data"):
         prepared = _prepare(settings)
-    market, training = prepared.market, prepared.training
+    market = prepared.market
     with folder.open():
         with clock.stage("scores"):
             scored = score_decisions(
@@ -118,76 +108,23 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
                 market,
                 settings,
                 points=prepared.points,
-                trained_until=training.until,
+                trained_until=prepared.training.until,
             )
             panel = with_sectors(decided.panel, prepared.sectors)
-            schedule, books = decided.schedule, decided.books
         with clock.stage("baselines"):
             baseline = _baseline(prepared, settings, panel, folder, console)
             panel = with_baselines(panel, baseline)
+        run = DecidedRun(settings, prepared, scored, replace(decided, panel=panel), baseline)
         with clock.stage("judging"):
-            end = last_session(settings, market, schedule)
-            weights, selected = judged_weights(prepared, settings, panel, books, schedule, end)
-            judged, before = judge_both(prepared, settings, panel, weights, schedule, end)
-            entry = run_entry(
-                scored.levels,
-                market,
-                settings=settings,
-                costs=prepared.costs,
-                after=training.until,
-                until=end,
-            )
-            count_trials(prepared, settings, scored, judged, selected, entry)
-            attribution, daily = attribute_result(judged, market, prepared.costs)
-            gates = evaluate_gates(
-                judged,
-                rules=prepared.rules,
-                training_period=training.kind,
-                baseline=baseline_rank_ic(
-                    panel.filter(~pl.col("in_training")),
-                    min_cross_section=settings.evaluation.min_cross_section,
-                ),
-            )
-            metrics = metrics_content(
-                settings, market, training, scored, panel, judged, before, baseline
-            )
-            metrics["sanity"] = check_scores(scored.scores, settings.evaluation.sanity)
-            metrics["attribution"] = attribution
-            if selected is not None:
-                metrics["selection"] = json_ready(
-                    selected.metrics(periods_per_year=market.calendar.periods_per_year)
-                )
-            if entry.metrics:
-                metrics["entry"] = entry.metrics
-            manifest = manifest_content(
-                settings,
-                market,
-                training,
-                prepared.rules,
-                scored,
-                metrics["drops"],
-                clock.seconds,
-                baseline,
-            )
+            found = judge_run(run)
+            metrics = metrics_content(run, found)
         with clock.stage("report"):
-            data = ReportData(
-                metrics=metrics,
-                gates=gates,
-                manifest=manifest,
-                config=settings.model_dump(mode="json"),
-                rules=prepared.rules,
-                weights=weights,
-                quarantine=market.quarantine,
-                attribution=daily,
-                **report_frames(judged, before),
-            )
-            tables = {"scores": scored.scores, "panel": panel, "weights": weights}
-            tables |= {"returns": data.returns, "trades": judged.trades}
-            tables |= {"levels": scored.levels, "entry_trades": entry.trades}
-            _write(folder, tables, data)
-        manifest["seconds"] = clock.seconds
+            manifest = manifest_content(run, metrics["drops"], clock.seconds)
+            write_results(folder, run, found, metrics, manifest)
+        manifest = {**manifest, "seconds": clock.seconds}  # with those of the report
         folder.write_json("manifest.json", manifest)
-    return Backtest(folder, metrics, gates, manifest, prepared.rules, sum(scored.failed.values()))
+    lost = sum(scored.failed.values())
+    return Backtest(folder, metrics, found.gates, manifest, prepared.rules, lost)
 
 
 def _prepare(settings: Settings) -> Prepared:
@@ -251,21 +188,3 @@ def _baseline(
         folder=folder.fits,
         console=console,
     )
-
-
-def _write(folder: RunFolder, tables: Mapping[str, pl.DataFrame], data: ReportData) -> None:
-    """All results at the end, so that a run that fails leaves the folder as it was.
-
-    The old manifest goes first and the new one comes last: a folder without one is not complete.
-    """
-    (folder.path / "manifest.json").unlink(missing_ok=True)
-    for name, frame in tables.items():
-        path = folder.path / f"{name}.parquet"
-        if name in OPTIONAL_TABLES and frame.is_empty():
-            path.unlink(missing_ok=True)  # of an earlier run in this folder
-        else:
-            write_frame(path, frame)
-    folder.write_yaml("config.yaml", data.config)
-    folder.write_json("metrics.json", data.metrics)
-    folder.write_json("gates.json", data.gates)
-    write_report(folder.path, data)

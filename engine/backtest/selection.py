@@ -1,21 +1,20 @@
 """Walk-forward selection: each fold's parameters from a grid, by what was known before it.
 
-`select_weights` simulates every point of the grid in one call, chooses one for every fold on the
-returns before it, and splices the weights of the chosen points.
+1. `select_weights` simulates every point of the grid in one call
+2. `choose` looks, at the first rebalance of a fold, at what each point returned up to then
+3. `splice` takes each fold's target weights from the point chosen for it
 
+The spliced weights are simulated like any others: the switch between two points costs its turnover.
 Dates in the model's training period and after it are selected apart: what a model did on dates it
 was trained on must not choose what is judged.
 """
 
 from __future__ import annotations
 
-import hashlib
-import inspect
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import polars as pl
@@ -24,27 +23,26 @@ from backtest.costs import Costs
 from backtest.simulation.portfolio import Case, simulate_cases
 from backtest.statistics.overfitting import probability_of_overfitting
 from backtest.statistics.performance import sharpe
-from backtest.statistics.walk_forward import choose, splice
 from engine.config import Settings
-from engine.config.settings import StrategySettings
-from engine.decisions.strategies import grid_points
 
-__all__ = [
-    "Selection",
-    "select_weights",
-    "strategy_identity",
-    "strategy_source",
-]
+__all__ = ["Fold", "Selection", "choose", "select_weights", "splice"]
+
+Fold = Literal["month", "quarter", "year"]
+_EVERY: dict[str, str] = {"month": "1mo", "quarter": "1q", "year": "1y"}
 
 
 @dataclass(frozen=True)
 class Selection:
     """What a walk-forward selection chose.
 
-    Attributes:
-        weights: asof, ticker, weight of the chosen points.
-        returns: label → date, net: the simulated returns of every point.
-        choices: fold (its first asof), chosen, sharpe (null where unjudged), n_sessions.
+    Attributes
+    ----------
+    weights
+        asof, ticker, weight of the chosen points.
+    returns
+        Label → date, net: the simulated returns of every point.
+    choices
+        fold (its first asof), chosen, sharpe (null where unjudged), n_sessions.
     """
 
     weights: pl.DataFrame
@@ -122,33 +120,89 @@ def select_weights(
     return Selection(splice(held, choices), returns, choices)
 
 
-def strategy_identity(
-    settings: Settings, parameters: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
-    """What makes two strategies the same trial: name, parameters, a user's own source, and what
-    the simulation allows where it is not the default.
+def choose(
+    returns: Mapping[str, pl.DataFrame],
+    asofs: Sequence[date],
+    *,
+    fold: Fold = "year",
+    min_sessions: int = 252,
+    window: int | None = None,
+    embargo: int = 0,
+) -> pl.DataFrame:
+    """The portfolio of each fold: the one with the highest Sharpe ratio of its past net returns.
 
-    `parameters` are those of one grid point; None: the run's own, with its grid.
+    Parameters
+    ----------
+    returns
+        Grid point → date, net: daily net returns of its own simulation.
+    asofs
+        Rebalance dates, ascending.
+    fold
+        Calendar period for which a choice holds; it is made at the close of the period's first
+        rebalance and reads no return after that date.
+    min_sessions
+        Sessions a past must have; before, the grid's first point is taken, unjudged.
+    window
+        Only the last so many sessions count; None: all.
+    embargo
+        Sessions up to the fold's first rebalance that do not count.
+
+    Returns
+    -------
+    pl.DataFrame
+        fold (first asof), chosen, sharpe (annualised by √252, null where unjudged), n_sessions.
+        Ties go to the point earlier in the grid.
     """
-    strategy, simulation = settings.strategy, settings.simulation
-    found: dict[str, Any] = {"name": strategy.name}
-    if parameters is not None:
-        found |= parameters
-    elif strategy.grid:
-        found |= strategy.parameters | {"grid": strategy.grid}
-        found |= {"selection": settings.selection.model_dump()}
-    else:
-        found |= strategy.parameters
-    changed = simulation.model_dump(exclude_defaults=True)
-    source = strategy_source(strategy)
-    found |= {"simulation": changed} if changed else {}
-    return found if source is None else found | {"source_sha256": source}
+    if not returns:
+        raise ValueError("walk-forward selection needs at least one grid point")
+    if min_sessions < 2:
+        raise ValueError(f"min_sessions: {min_sessions} must be at least 2")
+    labels = list(returns)
+    table = _side_by_side(returns)
+    dates = table["date"].to_numpy()
+    values = table.select(labels).to_numpy()
+    rows: list[tuple[date, str, float | None, int]] = []
+    for asof in _first_of_each(asofs, fold):
+        known = int(np.searchsorted(dates, np.datetime64(asof, "D"), side="right"))
+        end = max(known - embargo, 0)
+        past = values[max(0, end - window) if window else 0 : end]
+        if len(past) < min_sessions:
+            rows.append((asof, labels[0], None, len(past)))
+            continue
+        spread = past.std(axis=0, ddof=1)
+        sharpe = np.divide(past.mean(axis=0), spread, out=np.zeros(len(labels)), where=spread > 0)
+        best = int(np.argmax(sharpe))
+        rows.append((asof, labels[best], float(sharpe[best] * np.sqrt(252)), len(past)))
+    schema = {"fold": pl.Date, "chosen": pl.String, "sharpe": pl.Float64, "n_sessions": pl.Int64}
+    return pl.DataFrame(rows, schema=schema, orient="row")
 
 
-def strategy_source(strategy: StrategySettings) -> str | None:
-    """SHA-256 of the file a strategy of a user's own is written in; None for a shipped one."""
-    path: str | None = strategy.name.partition(":")[0]
-    if not strategy.name.partition(":")[0].endswith((".py", ".yaml", ".yml")):
-        own = getattr(grid_points(strategy)[0].strategy, "strategy", None)  # of an entry point
-        path = None if own is None else inspect.getsourcefile(type(own))
-    return None if path is None else hashlib.sha256(Path(path).read_bytes()).hexdigest()
+def splice(weights: Mapping[str, pl.DataFrame], choices: pl.DataFrame) -> pl.DataFrame:
+    """asof, ticker, weight of the portfolio chosen for each asof's fold; sorted."""
+    tagged = pl.concat(
+        [frame.with_columns(chosen=pl.lit(label)) for label, frame in weights.items()]
+    ).sort("asof", "ticker")
+    joined = tagged.join_asof(
+        choices.select("fold", use="chosen").sort("fold"), left_on="asof", right_on="fold"
+    )
+    return joined.filter(pl.col("chosen") == pl.col("use")).select("asof", "ticker", "weight")
+
+
+def _side_by_side(returns: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
+    """date and one column a grid point; a session before a portfolio's first fill earned 0."""
+    long = pl.concat(
+        [frame.select("date", "net", point=pl.lit(label)) for label, frame in returns.items()]
+    )
+    wide = long.pivot(on="point", on_columns=list(returns), index="date", values="net")
+    return wide.sort("date").with_columns(pl.exclude("date").fill_null(0.0))
+
+
+def _first_of_each(asofs: Sequence[date], fold: Fold) -> list[date]:
+    frame = pl.DataFrame({"asof": sorted(asofs)}, schema={"asof": pl.Date})
+    period = pl.col("asof").dt.truncate(_EVERY[fold])
+    return (
+        frame.group_by(period.alias("period"))
+        .agg(pl.col("asof").min())
+        .sort("asof")["asof"]
+        .to_list()
+    )

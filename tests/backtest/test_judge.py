@@ -10,27 +10,35 @@ import pytest
 from backtest.costs import Costs
 from backtest.gates import evaluate_gates
 from backtest.judge import judge
+from backtest.judgement import JudgedMarket, JudgingRules, TargetPortfolio
 from strategies import LongShortQuantile
 
 COSTS = Costs(round_trip_bps=10, impact_coefficient=50, borrow_bps_per_year=50, aum=1e6)
 
 
-def run(market, rules, **changes):
-    panel = changes.pop("panel", market.panel)
-    arguments = {
-        "sessions": market.sessions,
-        "costs": COSTS,
-        "rules": rules,
-        "until": market.sessions[-1],
-        "strategy": "long_short_quantile",
-        "min_cross_section": 10,
-        "top_k": 10,
-        "benchmark": market.benchmark,
-        "draws": 100,
-    }
-    prices = changes.pop("prices", market.prices)
-    weights = LongShortQuantile().weights(panel)
-    found = judge(panel, weights, prices, **(arguments | changes))
+def run(market, rules, *, panel=None, prices=None, benchmark=True, until=None, smallest=10):
+    panel = market.panel if panel is None else panel
+    found = judge(
+        panel,
+        TargetPortfolio(
+            LongShortQuantile().weights(panel),
+            COSTS,
+            "long_short_quantile",
+            until=until or market.sessions[-1],
+        ),
+        JudgedMarket(
+            market.prices if prices is None else prices,
+            tuple(market.sessions),
+            market.benchmark if benchmark else None,
+        ),
+        JudgingRules(
+            min_cross_section=smallest,
+            top_k=10,
+            regime_min_dates=rules.regimes.min_dates,
+            regime_min_names=rules.regimes.min_names,
+            draws=100,
+        ),
+    )
     json.dumps(found.metrics, allow_nan=False)
     return found
 
@@ -62,7 +70,7 @@ def test_figures_agree_with_their_frames(market, rules):
     portfolio = found.metrics["portfolio"]
     assert portfolio["n_sessions"] == found.returns.height
     assert portfolio["n_trades"] == found.trades.height
-    assert (found.n_asofs, found.n_tickers) == (20, 20)
+    assert found.first_asof == market.panel["asof"].min()
     assert found.last_asof == market.panel["asof"].max()
 
 
@@ -71,7 +79,7 @@ def test_benchmark_is_held_from_the_first_fill(market, rules):
     days = market.benchmark.filter(pl.col("date") >= found.returns["date"][0])
     total = (1 + found.returns["benchmark"]).product()
     assert total == pytest.approx(days["close"][-1] / days["open"][0])
-    without = run(market, rules, benchmark=None)
+    without = run(market, rules, benchmark=False)
     assert without.returns["benchmark"].null_count() == without.returns.height
     assert without.metrics["portfolio"]["benchmark_sharpe"] is None
 
@@ -101,7 +109,7 @@ def test_constant_scores_are_counted_and_trade_nothing(market, rules):
 
 
 def test_too_few_names_are_counted_as_thin(market, rules):
-    found = run(market, rules, min_cross_section=21)
+    found = run(market, rules, smallest=21)
     figures = found.metrics["horizons"]["20"]
     assert (figures["n_dates"], figures["n_dates_thin"]) == (0, 19)
     assert found.ic.height == 0
@@ -120,7 +128,7 @@ def test_no_dates(market, rules):
     found = run(market, rules, panel=market.panel.clear())
     assert found.metrics["horizons"] == {}
     assert found.metrics["portfolio"]["n_sessions"] == 0
-    assert (found.first_asof, found.n_asofs) == (None, 0)
+    assert (found.first_asof, found.last_asof) == (None, None)
     gates = evaluate_gates(found, rules=rules, training_period="known")["gates"]
     assert {gate["verdict"] for gate in gates} == {"INCONCLUSIVE"}
 

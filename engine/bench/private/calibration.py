@@ -26,6 +26,7 @@ from rich.console import Console
 from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
 from backtest.judge import judge
+from backtest.judgement import FactorColumns, JudgedMarket, JudgingRules, TargetPortfolio
 from backtest.statistics.ic import information_coefficient
 from engine.bench.private.worlds import SKILL, World, make_world, scores_of
 from engine.bench.result import BenchResult
@@ -189,22 +190,26 @@ def lightgbm_rank_ic(world: World) -> pl.DataFrame:
 def _judge(
     world: World, panel: pl.DataFrame, rival: pl.DataFrame, rules: GateRules, size: Size
 ) -> tuple[dict[str, str], dict[str, Any]]:
-    judged = judge(
-        panel,
-        pl.DataFrame(schema={"asof": pl.Date, "ticker": pl.String, "weight": pl.Float64}),
-        world.market.bars.select("date", "ticker", "open", "close", "amount"),
-        sessions=world.sessions,
+    portfolio = TargetPortfolio(
+        weights=pl.DataFrame(schema={"asof": pl.Date, "ticker": pl.String, "weight": pl.Float64}),
         costs=Costs(**Settings().costs.model_dump()),
-        rules=rules,
-        until=None,
         strategy="none",
+    )
+    market = JudgedMarket(
+        prices=world.market.bars.select("date", "ticker", "open", "close", "amount"),
+        sessions=tuple(world.sessions),
+    )
+    judging = JudgingRules(
         min_cross_section=10,
         top_k=size["top_k"],
-        baselines=(),
+        regime_min_dates=rules.regimes.min_dates,
+        regime_min_names=rules.regimes.min_names,
+        factors=FactorColumns(baselines=()),
         describe=False,
         draws=size["draws"],
         seed=world.seed,
     )
+    judged = judge(panel, portfolio, market, judging)
     gates = evaluate_gates(judged, rules=rules, training_period="none", baseline=rival)
     return {g["name"]: g["verdict"] for g in gates["gates"]}, judged.metrics["horizons"]
 

@@ -14,7 +14,14 @@ import yaml
 
 from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
-from backtest.judge import Judgement, judge
+from backtest.judge import judge
+from backtest.judgement import (
+    FactorColumns,
+    JudgedMarket,
+    Judgement,
+    JudgingRules,
+    TargetPortfolio,
+)
 from engine.bench.result import BenchResult, peak_memory_gb
 from engine.calendar import TradingCalendar
 from engine.config import Settings
@@ -132,24 +139,19 @@ def _weights(panel: pl.DataFrame) -> pl.DataFrame:
 def _judge(
     panel: pl.DataFrame, weights: pl.DataFrame, prices: pl.DataFrame, sessions: list[date], n: int
 ) -> Judgement:
-    return judge(
-        panel,
-        weights,
-        prices,
-        sessions=sessions,
-        costs=Costs(
-            round_trip_bps=10, impact_coefficient=50, borrow_bps_per_year=50, aum=1_000_000
-        ),
-        rules=_rules(),
-        until=None,
-        strategy="long_short_quantile",
+    costs = Costs(round_trip_bps=10, impact_coefficient=50, borrow_bps_per_year=50, aum=1e6)
+    regimes = _rules().regimes
+    rules = JudgingRules(
         min_cross_section=10,
         top_k=10,
-        baselines=("momentum_12m", "reversal_5"),
-        factors=FACTORS,
+        regime_min_dates=regimes.min_dates,
+        regime_min_names=regimes.min_names,
+        factors=FactorColumns(baselines=("momentum_12m", "reversal_5"), shown=FACTORS),
         price_forecasts=True,
         draws=n,
     )
+    portfolio = TargetPortfolio(weights, costs, "long_short_quantile")
+    return judge(panel, portfolio, JudgedMarket(prices, tuple(sessions)), rules)
 
 
 def _rules() -> GateRules:

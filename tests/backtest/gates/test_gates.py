@@ -12,7 +12,7 @@ import yaml
 from places import ROOT
 
 from backtest.gates import evaluate_gates, ml_threshold, parse_gate_rules
-from backtest.judge import Judgement
+from backtest.judgement import Judgement
 
 RULES = yaml.safe_load((ROOT / "configs" / "gates.yaml").read_text())
 SESSIONS = [date(2015, 1, 1) + timedelta(days=i) for i in range(800)]
@@ -83,8 +83,6 @@ def judgement(horizons=("5", "10", "20"), *, churn=0.2, regimes=(BULL,), **chang
         sessions=tuple(SESSIONS),
         first_asof=DATES[0],
         last_asof=DATES[-1],
-        n_asofs=len(DATES),
-        n_tickers=50,
     )
 
 

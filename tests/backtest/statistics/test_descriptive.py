@@ -9,15 +9,18 @@ import polars as pl
 import pytest
 
 from backtest.costs import Costs
-from backtest.statistics.capacity import capacity, capacity_curve, cost_overlay
 from backtest.statistics.cross_sections import CrossSections
-from backtest.statistics.decay import decay_table
-from backtest.statistics.net_excess import excess_after_costs, hit_rate
-from backtest.statistics.neutral import neutral_rank_ic, neutralised
+from backtest.statistics.factors import neutral_rank_ic, neutralised, redundancy_table
+from backtest.statistics.net_excess import (
+    capacity,
+    capacity_curve,
+    cost_overlay,
+    excess_after_costs,
+    hit_rate,
+)
 from backtest.statistics.quality import forecast_quality
 from backtest.statistics.quantiles import monotonicity
-from backtest.statistics.redundancy import redundancy_table
-from backtest.statistics.starts import start_sensitivity
+from backtest.statistics.stability import decay_table, start_sensitivity
 
 DAYS = [date(2020, 1, 1) + timedelta(days=i) for i in range(400)]
 COSTS = Costs(round_trip_bps=20, impact_coefficient=50, borrow_bps_per_year=0, aum=1e6)

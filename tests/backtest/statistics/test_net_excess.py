@@ -8,7 +8,13 @@ import polars as pl
 import pytest
 
 from backtest.costs import Costs
-from backtest.statistics.net_excess import breakeven_bps, cost_survival, net_excess
+from backtest.statistics.churn import rank_top
+from backtest.statistics.net_excess import (
+    breakeven_bps,
+    cost_survival,
+    excess_after_costs,
+    top_members,
+)
 
 SESSIONS = [date(2020, 1, 1) + timedelta(days=i) for i in range(60)]
 SPREAD = Costs(round_trip_bps=100, impact_coefficient=0, borrow_bps_per_year=0, aum=1e6)
@@ -48,9 +54,14 @@ def best(ticker: str, label: float | None) -> dict[str, tuple[float, float | Non
     return {name: (float(name == ticker), label if name == ticker else 0.0) for name in "ABCDE"}
 
 
+def net_excess(frame, bars, judged, *, costs: Costs, top_k: int) -> pl.DataFrame:
+    ranked = rank_top(frame, top_k=top_k)
+    return excess_after_costs(top_members(ranked, bars, judged, sessions=SESSIONS), costs=costs)
+
+
 def judge(frame: pl.DataFrame, *, costs: Costs = SPREAD, top_k: int = 10) -> pl.DataFrame:
     judged = frame.select("asof", "horizon").unique()
-    return net_excess(frame, prices(*"ABCDE"), judged, sessions=SESSIONS, costs=costs, top_k=top_k)
+    return net_excess(frame, prices(*"ABCDE"), judged, costs=costs, top_k=top_k)
 
 
 @pytest.mark.parametrize(
@@ -88,9 +99,7 @@ def test_missing_labels_leave_the_mean_and_unjudged_dates_the_frame():
     names["A"] = (10.0, None)
     frame = panel([(0, names), (10, best("A", 0.02))], horizon=5)
     judged = frame.select("asof", "horizon").unique().filter(pl.col("asof") == SESSIONS[0])
-    result = net_excess(
-        frame, prices(*"ABCDEFGHIJ"), judged, sessions=SESSIONS, costs=SPREAD, top_k=2
-    )
+    result = net_excess(frame, prices(*"ABCDEFGHIJ"), judged, costs=SPREAD, top_k=2)
     assert result["excess"].to_list() == pytest.approx([0.1])
 
 
@@ -134,7 +143,6 @@ def test_prices_after_the_asof_change_no_cost():
         amount=pl.when(pl.col("date") > SESSIONS[20]).then(1.0).otherwise("amount")
     )
     before, after = (
-        net_excess(frame, bars, judged, sessions=SESSIONS, costs=costs, top_k=1)
-        for bars in (calm, noisy)
+        net_excess(frame, bars, judged, costs=costs, top_k=1) for bars in (calm, noisy)
     )
     assert before.equals(after)

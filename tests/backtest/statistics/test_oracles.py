@@ -10,9 +10,14 @@ import polars as pl
 import pytest
 
 from backtest.statistics.ic import information_coefficient, rank_ic_frame
-from backtest.statistics.overfitting import overfitting_logits, probability_of_overfitting
+from backtest.statistics.overfitting import (
+    deflated_sharpe,
+    expected_max_sharpe,
+    overfitting_logits,
+    period_sharpe,
+    probability_of_overfitting,
+)
 from backtest.statistics.quantiles import quantile_returns
-from backtest.statistics.sharpe import deflated_sharpe, expected_max_sharpe, period_sharpe
 from backtest.statistics.significance import newey_west_error
 
 TOLERANCE = 1e-9

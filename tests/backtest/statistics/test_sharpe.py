@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from backtest.statistics.overfitting import probability_of_overfitting
-from backtest.statistics.sharpe import (
+from backtest.statistics.overfitting import (
     deflated_sharpe,
     deflation,
     expected_max_sharpe,
     probabilistic_sharpe,
+    probability_of_overfitting,
 )
 
 RETURNS = np.random.default_rng(0).normal(0.001, 0.01, 500)

@@ -8,12 +8,11 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from backtest.statistics.baselines import factor_baselines
+from backtest.statistics.factors import factor_baselines, factor_correlation
 from backtest.statistics.ic import rank_ic_frame
 from backtest.statistics.quantiles import quantile_returns
-from backtest.statistics.redundancy import factor_correlation
-from backtest.statistics.regimes import regime_table
 from backtest.statistics.significance import mean_interval, session_spacing
+from backtest.statistics.stability import regime_table
 
 
 @pytest.fixture(scope="module")

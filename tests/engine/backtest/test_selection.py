@@ -9,11 +9,8 @@ import polars as pl
 import pytest
 
 from backtest.costs import Costs
-from engine.backtest.selection import (
-    select_weights,
-    strategy_identity,
-    strategy_source,
-)
+from engine.backtest.registry import strategy_identity, strategy_source
+from engine.backtest.selection import select_weights
 from engine.config import load_settings
 from engine.decisions.strategies import grid_points, load_strategy
 from engine.errors import UsageError

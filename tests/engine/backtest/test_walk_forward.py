@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtest.statistics.walk_forward import choose, splice
+from engine.backtest.selection import choose, splice
 
 START = date(2018, 1, 1)
 DAYS = [START + timedelta(days=i) for i in range(1000)]
