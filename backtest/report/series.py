@@ -1,9 +1,7 @@
-"""From the report's frames to the points that are drawn; interactive and PNG charts share them."""
+"""From the report's frames to the points that are drawn."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from datetime import date
 from typing import Any
 
 import numpy as np
@@ -13,40 +11,24 @@ from .formatting import is_number
 
 __all__ = [
     "MAX_POINTS",
-    "AttributionSeries",
-    "Performance",
-    "RankICSeries",
     "attribution_series",
     "by_fold",
-    "churn_series",
     "condition_threshold",
+    "dated_series",
     "last_weights",
     "performance",
-    "period",
     "quantile_means",
     "rank_ic_series",
+    "thinned",
 ]
 
-MAX_POINTS = 1500  # a line on a screen shows no more; keeps a long daily run's page small
+MAX_POINTS = 1000  # a line on a screen shows no more; keeps a long daily run's page small
 ROLLING_DATES = {"daily": 63, "weekly": 26, "monthly": 12}
 
 
-def period(frame: pl.DataFrame, *, in_training: bool) -> pl.DataFrame:
+def _period(frame: pl.DataFrame, *, in_training: bool) -> pl.DataFrame:
     """Rows of one side of the end of training; a null flag counts as out of sample."""
     return frame.filter(pl.col("in_training").fill_null(False) == in_training)
-
-
-@dataclass(frozen=True)
-class Performance:
-    """Compounded return and drawdown by name (gross, net, benchmark); null before a series starts.
-
-    `step` is the number of sessions between two drawn points (1: every session).
-    """
-
-    dates: list[date]
-    cumulative: dict[str, list[float | None]]
-    drawdown: dict[str, list[float | None]]
-    step: int
 
 
 def _compound(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -58,57 +40,44 @@ def _compound(returns: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _kept(length: int, extremes: list[int]) -> tuple[np.ndarray, int]:
-    step = max(1, -(-length // MAX_POINTS))
+    step = max(1, -(-length // (MAX_POINTS - 4)))
     return np.unique([*range(0, length, step), length - 1, *extremes]), step
 
 
-def performance(returns: pl.DataFrame, *, in_training: bool = False) -> Performance | None:
+def thinned(frame: pl.DataFrame) -> pl.DataFrame:
+    """At most `MAX_POINTS` rows, evenly spread, the last among them."""
+    return frame[_kept(frame.height, [])[0].tolist()]
+
+
+def performance(
+    returns: pl.DataFrame, *, in_training: bool = False
+) -> tuple[pl.DataFrame, int] | None:
     """Compounded curves of the chosen period, or None without a session.
 
-    Long series are thinned to about `MAX_POINTS`; the lowest point of each drawdown and the last
-    session are always kept.
+    Returns
+    -------
+    tuple
+        A frame with date and, of gross, net and benchmark where known, the return so far and
+        ``…_drawdown``, null before a series starts; and the sessions from one row to the next.
+        The lowest point of each drawdown and the last session are always kept.
     """
-    frame = period(returns, in_training=in_training).sort("date")
-    if frame.is_empty():
+    frame = _period(returns, in_training=in_training).sort("date")
+    names = [n for n in ("net", "gross", "benchmark") if frame[n].is_not_null().any()]
+    if not names:
         return None
-    curves = {
-        name: _compound(frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy())
-        for name in ("gross", "net", "benchmark")
-        if frame[name].is_not_null().any()
-    }
-    if not curves:
-        return None
-    extremes = [int(np.nanargmin(drawdown)) for _, drawdown in curves.values()]
-    kept, step = _kept(frame.height, extremes)
-    return Performance(
-        dates=frame["date"].gather(kept).to_list(),
-        cumulative={name: _values(wealth[kept]) for name, (wealth, _) in curves.items()},
-        drawdown={name: _values(drawdown[kept]) for name, (_, drawdown) in curves.items()},
-        step=step,
-    )
+    columns: dict[str, Any] = {"date": frame["date"]}
+    for name in names:
+        daily = frame[name].cast(pl.Float64).fill_null(float("nan")).to_numpy()
+        columns[name], columns[f"{name}_drawdown"] = _compound(daily)
+    lowest = [int(np.nanargmin(columns[f"{name}_drawdown"])) for name in names]
+    kept, step = _kept(frame.height, lowest)
+    return pl.DataFrame(columns, nan_to_null=True)[kept.tolist()], step
 
 
-def _values(array: np.ndarray) -> list[float | None]:
-    return [float(v) if np.isfinite(v) else None for v in array]
-
-
-@dataclass(frozen=True)
-class AttributionSeries:
-    """Cumulative profit of each leg and cumulative costs, and the book, every `step` sessions."""
-
-    dates: list[date]
-    long: list[float | None]
-    short: list[float | None]
-    cost: list[float | None]
-    long_exposure: list[float | None]
-    short_exposure: list[float | None]
-    turnover: list[float | None]
-    beta: list[float | None]
-    step: int
-
-
-def attribution_series(attribution: pl.DataFrame) -> AttributionSeries | None:
-    """The daily attribution, thinned to about `MAX_POINTS`; turnover is a thinned span's sum."""
+def attribution_series(attribution: pl.DataFrame) -> tuple[pl.DataFrame, int] | None:
+    """The daily attribution with cumulative profits and costs, and the sessions from one row to
+    the next; turnover is the sum over the sessions between. None without a session.
+    """
     if attribution.is_empty():
         return None
     frame = attribution.sort("date").with_columns(
@@ -116,89 +85,63 @@ def attribution_series(attribution: pl.DataFrame) -> AttributionSeries | None:
     )
     kept, step = _kept(frame.height, [])
     traded = np.add.reduceat(frame["turnover"].to_numpy(), np.append(0, kept[:-1] + 1))
-    rows = frame[kept.tolist()].with_columns(turnover=pl.Series(traded))
-    return AttributionSeries(
-        dates=rows["date"].to_list(),
-        long=rows["long"].to_list(),
-        short=rows["short"].to_list(),
-        cost=rows["cost"].to_list(),
-        long_exposure=rows["long_exposure"].to_list(),
-        short_exposure=rows["short_exposure"].to_list(),
-        turnover=rows["turnover"].to_list(),
-        beta=rows["beta"].to_list(),
-        step=step,
+    return frame[kept.tolist()].with_columns(turnover=pl.Series(traded)), step
+
+
+def dated_series(frame: pl.DataFrame, value: str, horizon: int) -> pl.DataFrame:
+    """asof and `value` of the judged dates of a horizon that have one, in order.
+
+    Of a long series the lowest and the highest of every stretch are kept.
+    """
+    rows = (
+        _period(frame, in_training=False)
+        .filter(pl.col("horizon") == horizon, pl.col(value).is_not_null())
+        .sort("asof")
+        .select("asof", value)
     )
-
-
-@dataclass(frozen=True)
-class RankICSeries:
-    """RankIC per asof date of one horizon, with a trailing mean over `window` dates (0: none)."""
-
-    dates: list[date]
-    values: list[float | None]
-    rolling: list[float | None]
-    window: int
+    if rows.height <= MAX_POINTS:
+        return rows
+    stretch = pl.int_range(pl.len()) // -(-rows.height // (MAX_POINTS // 2))
+    size = pl.col(value)
+    ends = [rows.filter(size == end.over(stretch)) for end in (size.min(), size.max())]
+    return pl.concat(ends).unique("asof").sort("asof")
 
 
 def rank_ic_series(
-    ic: pl.DataFrame, horizon: int, *, rebalance: str | None, in_training: bool = False
-) -> RankICSeries | None:
-    """Dates with a RankIC, or None when there is none.
+    ic: pl.DataFrame, horizon: int, *, rebalance: str | None
+) -> tuple[pl.DataFrame, int]:
+    """asof and the trailing mean of the RankIC over so many dates; 0 dates: too few for one.
 
-    The trailing mean spans a year of monthly, half a year of weekly or a quarter of daily dates,
-    at most a quarter of the series, and is left out below three dates.
+    The mean spans a year of monthly, half a year of weekly or a quarter of daily dates, at most a
+    quarter of the series, and is left out below three dates.
     """
-    frame = (
-        period(ic, in_training=in_training)
-        .filter((pl.col("horizon") == horizon) & pl.col("rank_ic").is_not_null())
+    rows = (
+        _period(ic, in_training=False)
+        .filter(pl.col("horizon") == horizon, pl.col("rank_ic").is_not_null())
         .sort("asof")
     )
-    if frame.is_empty():
-        return None
-    window = min(ROLLING_DATES.get(rebalance or "", 12), frame.height // 4)
+    window = min(ROLLING_DATES.get(rebalance or "", 12), rows.height // 4)
     if window < 3:
-        window = 0
-    means = frame["rank_ic"].rolling_mean(window).to_list() if window else []
-    rolling = means or [None] * frame.height
-    return RankICSeries(frame["asof"].to_list(), frame["rank_ic"].to_list(), rolling, window)
+        return rows.clear().select("asof", mean="rank_ic"), 0
+    means = rows.select("asof", mean=pl.col("rank_ic").rolling_mean(window))
+    return thinned(means), window
 
 
-def churn_series(
-    churn: pl.DataFrame, horizon: int, *, in_training: bool = False
-) -> tuple[list[date], list[float]]:
-    """Churn at each rebalance that has a previous one."""
-    frame = (
-        period(churn, in_training=in_training)
-        .filter((pl.col("horizon") == horizon) & pl.col("churn").is_not_null())
-        .sort("asof")
-    )
-    return frame["asof"].to_list(), frame["churn"].to_list()
-
-
-def by_fold(
-    net_excess: pl.DataFrame, horizon: int, *, in_training: bool = False
-) -> tuple[list[str], list[float]]:
-    """Mean net excess of each fold, in order of the folds."""
-    frame = (
-        period(net_excess, in_training=in_training)
-        .filter((pl.col("horizon") == horizon) & pl.col("net_excess").is_not_null())
+def by_fold(net_excess: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """fold and its mean net excess, in order of the folds."""
+    return (
+        _period(net_excess, in_training=False)
+        .filter(pl.col("horizon") == horizon, pl.col("net_excess").is_not_null())
         .group_by("fold")
         .agg(pl.col("net_excess").mean())
         .sort("fold")
     )
-    return frame["fold"].to_list(), frame["net_excess"].to_list()
 
 
-def quantile_means(
-    quantiles: pl.DataFrame, horizon: int, *, in_training: bool = False
-) -> tuple[list[int], list[float | None]]:
-    """Mean label of each score quantile, lowest scores first."""
-    frame = (
-        period(quantiles, in_training=in_training)
-        .filter(pl.col("horizon") == horizon)
-        .sort("quantile")
-    )
-    return frame["quantile"].to_list(), frame["mean_label"].to_list()
+def quantile_means(quantiles: pl.DataFrame, horizon: int) -> pl.DataFrame:
+    """quantile and its mean label, lowest scores first."""
+    rows = _period(quantiles, in_training=False).filter(pl.col("horizon") == horizon)
+    return rows.select("quantile", "mean_label").sort("quantile")
 
 
 def last_weights(weights: pl.DataFrame) -> pl.DataFrame:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .charts import TITLES, build_charts
+from .charts import TITLES, draw_charts
 from .data import ReportData
-from .figures import render_figures
 from .html import render_html
 from .markdown import render_markdown
 
@@ -27,15 +26,14 @@ def write_report(folder: Path, data: ReportData) -> None:
     """
     folder = Path(folder)
     (folder / "figures").mkdir(parents=True, exist_ok=True)
-    charts = build_charts(data)
-    figures = render_figures(charts)
-    for name in TITLES:
+    charts = draw_charts(data)
+    for name, title in TITLES.items():
         path = folder / "figures" / f"{name}.png"
-        if name in figures:
-            _write_whole(path, figures[name])
+        if name in charts:
+            _write_whole(path, charts[name].png(title))
         else:
             path.unlink(missing_ok=True)
-    _write_whole(folder / "report.md", render_markdown(data, figures=list(figures)).encode())
+    _write_whole(folder / "report.md", render_markdown(data, figures=list(charts)).encode())
     _write_whole(folder / "report.html", render_html(data, charts).encode())
 
 

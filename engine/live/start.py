@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.errors import UsageError
 from engine.live.brokers import open_broker
+from engine.live.brokers.broker import Broker
 from engine.live.clock import Clock, FileClock, SystemClock
 from engine.live.context import Context
 from engine.live.control import Control
@@ -53,7 +55,7 @@ def start(
         open_state(state_file(settings)) as state,
     ):
         clock = _clock(folder.path, agenda, replay, begun=state.cycles.last_session() is not None)
-        with closing(open_broker(settings, clock)) as broker:
+        with _broker(settings, clock) as broker:
             monitor = Monitor(console, clock, folder.path, webhook)
             context = Context(
                 settings=settings,
@@ -70,9 +72,8 @@ def start(
             if not once:
                 orders = "orders are sent" if send else "dry run: no order is sent"
                 monitor.tell("start", f"{broker.name} broker, {orders}", broker=broker.name)
-            if replay:
-                return Loop(context, agenda, nap_s=None).run(once=once, until=replay[1])
-            return Loop(context, agenda).run(once=once)
+            loop = Loop(context, agenda, None if replay else 30.0)
+            return loop.run(once=once, until=replay[1] if replay else None)
 
 
 def state_file(settings: Settings) -> Path:
@@ -105,3 +106,12 @@ def _clock(folder: Path, agenda: Agenda, replay: tuple[date, date] | None, *, be
         return FileClock(path, first)
     except ValueError as error:
         raise UsageError(str(error)) from None
+
+
+@contextmanager
+def _broker(settings: Settings, clock: Clock) -> Iterator[Broker]:
+    broker = open_broker(settings, clock)
+    try:
+        yield broker
+    finally:
+        broker.close()

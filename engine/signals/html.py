@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from backtest.report.formatting import decimal, is_number, percent, share
-from backtest.report.templating import page_style, page_templates
+from backtest.report.page import page_style, page_templates
 
 __all__ = ["render_signals", "signals_style"]
 

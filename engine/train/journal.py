@@ -83,6 +83,10 @@ class CheckpointStore:
         self.check()
         return next(self._states(), None)
 
+    def steps(self) -> list[int]:
+        """The steps there are checkpoints of, newest first."""
+        return [int(path.stem.removeprefix("step-")) for path in self._paths()]
+
     def _states(self) -> Iterator[dict[str, Any]]:
         import torch
 
@@ -138,9 +142,6 @@ class MetricsLog:
 
 def draw_curves(metrics: pl.DataFrame, folder: Path) -> list[Path]:
     """`<stage>_loss.png` of every stage in the long table `metrics`."""
-    import matplotlib
-
-    matplotlib.use("Agg")
     written = []
     for stage in metrics["stage"].unique(maintain_order=True):
         path = folder / f"{stage}_loss.png"
@@ -151,9 +152,12 @@ def draw_curves(metrics: pl.DataFrame, folder: Path) -> list[Path]:
 
 
 def _draw(path: Path, *, stage: str, rows: pl.DataFrame) -> None:
-    import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
 
-    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.2), layout="constrained")
+    figure = Figure(figsize=(11, 4.2), layout="constrained")
+    FigureCanvasAgg(figure)
+    left, right = figure.subplots(1, 2)
     _plot(left, rows, "training", "loss", "training loss", smooth=True)
     if stage == "tokenizer":
         _plot(left, rows, "validation", "mse", "validation MSE")
@@ -177,7 +181,6 @@ def _draw(path: Path, *, stage: str, rows: pl.DataFrame) -> None:
         axes.legend(frameon=False)
     figure.suptitle(f"{stage}")
     figure.savefig(path, format="png", dpi=110)
-    plt.close(figure)
 
 
 def _plot(

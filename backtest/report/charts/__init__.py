@@ -1,4 +1,4 @@
-"""Interactive charts as plain Plotly figure dictionaries."""
+"""The charts of a report, drawn once for page and picture."""
 
 from __future__ import annotations
 
@@ -6,15 +6,14 @@ from collections.abc import Callable
 from functools import partial
 
 from ..data import ReportData
-from .attribution import attribution
-from .chart import Chart
+from ..drawing import Sheet
+from .averages import baselines, quantiles, rank_ic_by_horizon, regimes
 from .stability import capacity, cost_curve, decay, starts
-from .summary import baselines, quantiles, rank_ic_by_horizon, regimes
-from .time import churn, equity, net_excess, rank_ic
+from .time import attribution, churn, equity, net_excess, rank_ic
 
-__all__ = ["TITLES", "Chart", "build_charts"]
+__all__ = ["TITLES", "draw_charts"]
 
-_CHARTS: dict[str, tuple[str, Callable[[ReportData], Chart | None]]] = {
+_CHARTS: dict[str, tuple[str, Callable[[ReportData], Sheet | None]]] = {
     "rank_ic_by_horizon": ("RankIC by horizon", rank_ic_by_horizon),
     "equity": ("Cumulative return and drawdown", equity),
     "attribution": ("Legs, exposure, turnover and beta", attribution),
@@ -40,7 +39,7 @@ _CHARTS: dict[str, tuple[str, Callable[[ReportData], Chart | None]]] = {
 TITLES = {name: title for name, (title, _) in _CHARTS.items()}
 
 
-def build_charts(data: ReportData) -> dict[str, Chart]:
+def draw_charts(data: ReportData) -> dict[str, Sheet]:
     """Every chart that has something to show, by name; ``training_…`` for the training period."""
-    charts = {name: build(data) for name, (_, build) in _CHARTS.items()}
-    return {name: chart for name, chart in charts.items() if chart is not None}
+    sheets = {name: draw(data) for name, (_, draw) in _CHARTS.items()}
+    return {name: sheet for name, sheet in sheets.items() if sheet is not None}

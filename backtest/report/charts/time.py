@@ -1,148 +1,122 @@
-"""Charts along time: return and drawdown, RankIC, churn, net excess."""
+"""Charts along time: return and drawdown, legs and exposure, RankIC, churn, net excess."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import polars as pl
 
-from .. import palette
 from ..data import ReportData
+from ..drawing import Sheet
+from ..page import BLUE, GREY, INK, ORANGE, PALE, VERMILLION
 from ..series import (
-    Performance,
+    attribution_series,
     by_fold,
-    churn_series,
     condition_threshold,
+    dated_series,
     performance,
     rank_ic_series,
 )
-from .chart import Chart, axis, horizontal, label, layout, line, panels
 
-__all__ = ["churn", "equity", "net_excess", "rank_ic"]
+__all__ = ["attribution", "churn", "equity", "net_excess", "rank_ic"]
 
 CURVES = {
-    "net": ("Net", palette.NET, "solid"),
-    "gross": ("Gross", palette.GROSS, "dash"),
-    "benchmark": ("Benchmark", palette.BENCHMARK, "dot"),
+    "net": ("Net", BLUE, "solid"),
+    "gross": ("Gross", ORANGE, "dash"),
+    "benchmark": ("Benchmark", GREY, "dot"),
 }
 
 
-def equity(data: ReportData, *, in_training: bool = False) -> Chart | None:
+def equity(data: ReportData, *, in_training: bool = False) -> Sheet | None:
     """Compounded return above, drawdown below; greyed for the training period."""
-    curves = performance(data.returns, in_training=in_training)
-    if curves is None:
+    found = performance(data.returns, in_training=in_training)
+    if found is None:
         return None
-    figure_layout = layout(
-        xaxis=axis(type="date", anchor="y2"),
-        yaxis=axis(domain=[0.4, 1], tickformat=".0%"),
-        yaxis2=axis(domain=[0, 0.31], tickformat=".0%", rangemode="tozero", nticks=4),
-        annotations=[label("Drawdown", 0.315)],
-    )
-    note = f"Every {curves.step} sessions; the lowest points are kept." if curves.step > 1 else ""
-    traces = _curves(curves, muted=in_training)
-    return Chart({"data": traces, "layout": figure_layout}, 320 if in_training else 420, note)
-
-
-def _curves(curves: Performance, *, muted: bool) -> list[dict[str, Any]]:
-    traces = []
+    curves, step = found
+    sheet = Sheet(note=f"Every {step} sessions; the lowest points are kept." if step > 1 else "")
+    above = sheet.panel(170 if in_training else 230, "Return so far", unit="%")
+    below = sheet.panel(90 if in_training else 110, "Drawdown", unit="%", zero=True)
     for key, (name, color, dash) in CURVES.items():
-        if key not in curves.cumulative:
+        if key not in curves.columns:
             continue
-        shade = palette.GREY if muted else color
-        style = {"color": shade, "dash": dash, "width": 2.2 if key == "net" else 1.5}
-        hover = {"hovertemplate": "%{y:.1%}"}
-        traces.append(line(curves.dates, curves.cumulative[key], name, style, **hover))
+        shade = GREY if in_training else color
+        width = 2.2 if key == "net" else 1.5
+        above.line(curves["date"], curves[key], shade, name, width=width, dash=dash)
+        lowest = curves[f"{key}_drawdown"]
+        if key == "net":
+            below.area(curves["date"], lowest, shade)
         if key != "gross":
-            below = {"yaxis": "y2", "showlegend": False, **hover}
-            if key == "net":
-                below |= {"fill": "tozeroy", "fillcolor": shade + "26"}
-            y = curves.drawdown[key]
-            traces.append(
-                line(curves.dates, y, f"{name}, drawdown", style | {"width": 1.2}, **below)
-            )
-    return traces
+            below.line(curves["date"], lowest, shade, name, width=1.2, dash=dash)
+    return sheet
 
 
-def rank_ic(data: ReportData) -> Chart | None:
-    """RankIC of each date and its trailing mean, one panel a horizon."""
-    rebalance = data.run.get("rebalance")
-    found = {h: rank_ic_series(data.ic, h, rebalance=rebalance) for h in data.horizons}
-    drawn = {h: series for h, series in found.items() if series is not None}
-    if not drawn:
+def attribution(data: ReportData) -> Sheet | None:
+    """Four panels: cumulative profits and costs, exposures, turnover, rolling beta."""
+    found = attribution_series(data.attribution)
+    if found is None:
         return None
-    traces: list[dict[str, Any]] = []
-    rows = panels(len(drawn))
-    for (key, _), series in zip(rows, drawn.values(), strict=True):
-        common = {"yaxis": f"y{key}", "hovertemplate": "%{y:.3f}", "showlegend": not key}
-        bars = {"type": "bar", "x": series.dates, "y": series.values, "name": "RankIC of the date"}
-        traces.append({**bars, "marker": {"color": palette.PALE}, **common})
-        if series.window:
-            name = f"Mean of the last {series.window} dates"
-            style = {"color": palette.NET, "width": 2}
-            traces.append(line(series.dates, series.rolling, name, style, **common))
-    return _stacked(traces, list(drawn), {"tickformat": ".3~f"}, legend=True)
+    rows, step = found
+    sheet = Sheet(note=f"Every {step} sessions." if step > 1 else "")
+    dates = rows["date"]
+    profit = sheet.panel(95, "Profit of each leg, costs", unit="%")
+    profit.line(dates, rows["long"], BLUE, "Long")
+    profit.line(dates, rows["short"], VERMILLION, "Short")
+    profit.line(dates, rows["cost"], GREY, "Costs", dash="dot")
+    exposure = sheet.panel(95, "Exposure", unit="%")
+    exposure.line(dates, rows["long_exposure"], BLUE, "Long exposure", dash="dash")
+    exposure.line(dates, rows["short_exposure"], VERMILLION, "Short exposure", dash="dash")
+    sheet.panel(95, "Turnover", unit="%").line(dates, rows["turnover"], GREY, "Turnover")
+    if rows["beta"].is_not_null().any():
+        sheet.panel(95, "Beta to the benchmark").line(dates, rows["beta"], INK, "Beta")
+    return sheet
 
 
-def net_excess(data: ReportData) -> Chart | None:
+def rank_ic(data: ReportData) -> Sheet | None:
+    """RankIC of each date and its trailing mean, one panel a horizon."""
+    found = {h: dated_series(data.ic, "rank_ic", h) for h in data.horizons}
+    found = {h: rows for h, rows in found.items() if rows.height}
+    if not found:
+        return None
+    sheet = Sheet()
+    for horizon, rows in found.items():
+        panel = sheet.panel(92, f"{horizon} sessions, RankIC")
+        panel.bars(rows["asof"], rows["rank_ic"], PALE, "RankIC of the date")
+        means, window = rank_ic_series(data.ic, horizon, rebalance=data.run.get("rebalance"))
+        if window:
+            name = f"Mean of the last {window} dates"
+            panel.line(means["asof"], means["mean"], BLUE, name, width=2)
+    return sheet
+
+
+def net_excess(data: ReportData) -> Sheet | None:
     """Mean net excess of each fold, one panel a horizon."""
     found = {h: by_fold(data.net_excess, h) for h in data.horizons}
-    drawn = {h: folds for h, folds in found.items() if folds[0]}
-    if not drawn:
+    found = {h: rows for h, rows in found.items() if rows.height}
+    if not found:
         return None
-    traces = []
-    for (key, _), (folds, means) in zip(panels(len(drawn)), drawn.values(), strict=True):
-        colors = [palette.BLUE if mean > 0 else palette.VERMILLION for mean in means]
-        traces.append(
-            {
-                "type": "bar",
-                "x": [f"{fold}-01" for fold in folds],
-                "y": means,
-                "yaxis": f"y{key}",
-                "marker": {"color": colors},
-                "hovertemplate": "%{y:.2%}<extra></extra>",
-            }
-        )
-    return _stacked(traces, list(drawn), {"tickformat": ".3~p"})
+    sheet = Sheet()
+    gain = pl.col("net_excess") > 0
+    for horizon, rows in found.items():
+        panel = sheet.panel(92, f"{horizon} sessions, net excess", unit="%")
+        rows = rows.with_columns(pl.col("fold") + "-01")
+        for color, side in ((BLUE, gain), (VERMILLION, ~gain)):
+            kept = pl.when(side).then(pl.col("net_excess"))
+            panel.bars(rows["fold"], rows.select(kept).to_series(), color)
+    return sheet
 
 
-def churn(data: ReportData) -> Chart | None:
+def churn(data: ReportData) -> Sheet | None:
     """Churn at each rebalance, one panel a horizon."""
-    found = {h: churn_series(data.churn, h) for h in data.horizons}
-    drawn = {h: series for h, series in found.items() if series[0]}
-    if not drawn:
+    found = {h: dated_series(data.churn, "churn", h) for h in data.horizons}
+    found = {h: rows for h, rows in found.items() if rows.height}
+    if not found:
         return None
     limit = condition_threshold(data.gates, "practical", "churn")
-    traces, limits = [], []
-    for (key, _), (dates, values) in zip(panels(len(drawn)), drawn.values(), strict=True):
-        bars = {"type": "bar", "x": dates, "y": values, "yaxis": f"y{key}"}
-        look = {"marker": {"color": palette.PALE}, "hovertemplate": "%{y:.0%}<extra></extra>"}
-        traces.append({**bars, **look})
+    note = f"Dotted: {limit:.0%}, the practical gate's limit on the median." if limit else ""
+    sheet = Sheet(note=note)
+    for horizon, rows in found.items():
+        panel = sheet.panel(
+            82, f"{horizon} sessions, share replaced", unit="%", limits=(0, 1.03), ticks=(0, 0.5, 1)
+        )
+        panel.bars(rows["asof"], rows["churn"], PALE)
         if limit is not None:
-            limits.append(horizontal(limit, yref=f"y{key}"))
-    note = (
-        "" if limit is None else f"Dotted: {limit:.0%}, the practical gate's limit on the median."
-    )
-    fixed = {"tickformat": ".0%", "range": [0, 1.03], "tickvals": [0, 0.5, 1]}
-    return _stacked(traces, list(drawn), fixed, shapes=limits, note=note)
-
-
-def _stacked(
-    traces: list[dict[str, Any]],
-    horizons: list[int],
-    scale: dict[str, Any],
-    *,
-    legend: bool = False,
-    shapes: Sequence[dict[str, Any]] = (),
-    note: str = "",
-) -> Chart:
-    rows = panels(len(horizons))
-    tops = [domain[1] for _, domain in rows]
-    figure_layout = layout(
-        xaxis=axis(type="date", anchor=f"y{rows[-1][0]}"),
-        annotations=[label(f"{h} sessions", top) for h, top in zip(horizons, tops, strict=True)],
-        margin={"l": 48, "r": 10, "t": 50 if legend else 22, "b": 32},
-        showlegend=legend,
-        shapes=list(shapes),
-        bargap=0.1,
-        **{f"yaxis{key}": axis(domain=domain, nticks=5, **scale) for key, domain in rows},
-    )
-    return Chart({"data": traces, "layout": figure_layout}, 70 + 130 * len(horizons), note)
+            panel.limit(limit)
+    return sheet

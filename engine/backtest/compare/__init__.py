@@ -14,10 +14,20 @@ from typing import Any
 
 from rich.console import Console
 
-from engine.backtest.compare.differences import paired_differences
-from engine.backtest.compare.page import overlay, render_page
-from engine.backtest.compare.runs import FinishedRun, distinct, load_run, unlike
-from engine.backtest.compare.tables import comparison_tables, headings, print_table
+from engine.backtest.compare.page import (
+    TITLE,
+    comparison_tables,
+    draw_runs,
+    print_table,
+    render_page,
+)
+from engine.backtest.compare.runs import (
+    FinishedRun,
+    distinct,
+    load_run,
+    paired_differences,
+    unlike,
+)
 from engine.errors import UsageError
 from engine.files import replace_file, write_json, write_text
 
@@ -31,8 +41,8 @@ def compare_runs(arguments: Sequence[str], console: Console) -> dict[str, Any]:
     differences = paired_differences(runs)
     warnings = unlike(runs)
     tables = comparison_tables(runs, differences)
-    for title, rows in tables.items():
-        print_table(console, title, headings(title, runs), rows)
+    for table in tables:
+        print_table(console, table)
     for line in warnings:
         console.print(f"note: {line}", highlight=False)
     content = {
@@ -42,9 +52,10 @@ def compare_runs(arguments: Sequence[str], console: Console) -> dict[str, Any]:
         "notes": warnings,
     }
     out = out or folders[0].resolve().parent / "comparison"
-    picture = overlay(runs)
+    chart = draw_runs(runs)
     write_json(out / "comparison.json", content)
-    write_text(out / "comparison.html", render_page(runs, tables, picture, differences, warnings))
+    write_text(out / "comparison.html", render_page(runs, tables, chart, differences, warnings))
+    picture = chart.png(TITLE)
     replace_file(out / "comparison.png", lambda part: _write(part, picture))
     console.print(f"\nopen {(out / 'comparison.html').resolve()}", highlight=False, soft_wrap=True)
     return content

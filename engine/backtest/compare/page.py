@@ -1,99 +1,149 @@
-"""The page of a comparison, and its picture."""
+"""What a comparison shows: tables for terminal and page, the page, and its chart."""
 
 from __future__ import annotations
 
-import base64
-import io
 from collections.abc import Mapping, Sequence
-from html import escape
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
+from rich.console import Console
+from rich.table import Table
 
-from backtest.report import palette
-from backtest.report.formatting import decimal, interval
+from backtest.report.drawing import Sheet
+from backtest.report.formatting import bps, count, decimal, interval, number, percent, share
+from backtest.report.page import (
+    BLUE,
+    GREEN,
+    GREY,
+    ORANGE,
+    PINK,
+    VERMILLION,
+    page_style,
+    page_templates,
+)
+from backtest.report.series import thinned
 from engine.backtest.compare.runs import FinishedRun
-from engine.backtest.compare.tables import Rows, headings
 
-__all__ = ["overlay", "render_page"]
+__all__ = ["TITLE", "Comparison", "comparison_tables", "draw_runs", "print_table", "render_page"]
 
-PAGE_STYLE = Path(palette.__file__).parent / "templates" / "style.css"
-COLORS = (palette.BLUE, palette.VERMILLION, "#009E73", "#CC79A7", "#E69F00", palette.GREY)
-DASHES = ("-", "--", "-.", ":")
+TITLE = "Net return and RankIC of each run"
+TEMPLATES = Path(__file__).parent / "templates"
+COLORS = (BLUE, VERMILLION, GREEN, PINK, ORANGE, GREY)
+DASHES = ("solid", "dash", "dot")
+_FIGURES = (
+    ("RankIC", "rank_ic_mean", decimal, "ci95"),
+    ("net excess", "net_excess_mean", percent, "net_excess_ci95"),
+    ("churn", "churn_median", share, ""),
+    ("break-even cost", "breakeven_bps", bps, ""),
+)
+_PORTFOLIO = (
+    ("return a year, net", "return_annual_net", percent),
+    ("Sharpe, net", "sharpe_net", number(2)),
+    ("deflated Sharpe", "deflated_sharpe", number(2)),
+    ("largest drawdown", "max_drawdown", percent),
+    ("turnover a year", "turnover_annual", number(1)),
+)
 
 
-def overlay(runs: Sequence[FinishedRun]) -> bytes:
+@dataclass(frozen=True)
+class Comparison:
+    """A table: what stands above its columns, and its rows."""
+
+    title: str
+    headings: list[str]
+    rows: list[tuple[str, list[str]]]
+
+
+def comparison_tables(
+    runs: Sequence[FinishedRun], differences: Sequence[Mapping[str, Any]]
+) -> list[Comparison]:
+    """Every run's verdicts and figures, and the paired differences."""
+    rows = [("model", [str(run.metrics["run"]["model"]) for run in runs])]
+    for place, gate in enumerate(("factor", "ml", "practical")):
+        rows.append((f"gate: {gate}", [run.gates["gates"][place]["verdict"] for run in runs]))
+    for horizon in sorted({int(h) for run in runs for h in run.metrics["horizons"]}):
+        blocks = [run.metrics["horizons"].get(str(horizon)) or {} for run in runs]
+        for label, key, form, bounds in _FIGURES:
+            cells = [f"{form(b.get(key))} {interval(b.get(bounds), form)}".strip() for b in blocks]
+            rows.append((f"{label}, {horizon} sessions", cells))
+        rows.append((f"dates, {horizon} sessions", [count(b.get("n_dates")) for b in blocks]))
+    books: list[Mapping[str, Any]] = [run.metrics.get("portfolio") or {} for run in runs]
+    rows += [(label, [form(book.get(key)) for book in books]) for label, key, form in _PORTFOLIO]
+    pairs = [
+        (
+            f"{row['run']} − {row['against']}, {row['horizon']} sessions",
+            [
+                decimal(row["difference"]),
+                interval(row["bootstrap_ci95"], decimal),
+                interval(row["ci95"], decimal),
+                count(row["n_dates"]),
+                "yes" if row["distinct"] else "no",
+            ],
+        )
+        for row in differences
+    ]
+    return [
+        Comparison("Verdicts and figures", [run.name for run in runs], rows),
+        Comparison(
+            "Paired RankIC",
+            ["difference", "bootstrap 95 %", "HAC 95 %", "dates", "told apart"],
+            pairs,
+        ),
+    ]
+
+
+def print_table(console: Console, content: Comparison) -> None:
+    """On the terminal."""
+    table = Table(title=content.title, title_justify="left")
+    table.add_column("")
+    for heading in content.headings:
+        table.add_column(heading.replace("[", r"\["), justify="right")
+    for label, cells in content.rows:
+        table.add_row(label, *(cell.replace("[", r"\[") for cell in cells))
+    console.print(table)
+
+
+def draw_runs(runs: Sequence[FinishedRun]) -> Sheet:
     """Net equity curves over each other, and the running mean of the longest horizon's RankIC."""
-    from matplotlib import rc_context
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import PercentFormatter
-
-    from backtest.report.figures import STYLE
-
-    with rc_context(STYLE):
-        figure = Figure(figsize=(8, 6), layout="constrained")
-        FigureCanvasAgg(figure)
-        top, bottom = figure.subplots(2, 1)
-        for place, run in enumerate(runs):
-            look: dict[str, Any] = {
-                "color": COLORS[place % len(COLORS)],
-                "ls": DASHES[place % len(DASHES)],
-                "lw": 1.6,
-            }
-            dates: Any = run.returns["date"].to_list()
-            wealth = (1 + run.returns["net"]).cum_prod() - 1
-            top.plot(dates, wealth.to_list(), label=run.name, **look)
-            longest = run.ic.filter(pl.col("horizon") == pl.col("horizon").max()).sort("asof")
-            mean = longest["rank_ic"].cum_sum() / pl.int_range(1, longest.height + 1, eager=True)
-            days: Any = longest["asof"].to_list()
-            bottom.plot(days, mean.to_list(), **look)
-        top.set_title("Cumulative net return")
-        top.yaxis.set_major_formatter(PercentFormatter(1.0))
-        bottom.set_title("Mean RankIC so far, longest horizon")
-        for ax in (top, bottom):
-            ax.axhline(0, color=palette.GREY, lw=0.8)
-        top.legend(loc="upper left")
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return buffer.getvalue()
+    sheet = Sheet()
+    above = sheet.panel(230, "Cumulative net return", unit="%")
+    below = sheet.panel(160, "Mean RankIC so far, longest horizon")
+    for place, run in enumerate(runs):
+        color, dash = COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]
+        wealth = run.returns.select("date", value=(1 + pl.col("net")).cum_prod() - 1)
+        longest = run.ic.filter(pl.col("horizon") == pl.col("horizon").max()).sort("asof")
+        mean = longest.select(
+            "asof", value=pl.col("rank_ic").cum_sum() / pl.int_range(1, pl.len() + 1)
+        )
+        for panel, rows in ((above, thinned(wealth)), (below, thinned(mean))):
+            panel.line(rows.to_series(0), rows["value"], color, run.name, dash=dash)
+    return sheet
 
 
 def render_page(
     runs: Sequence[FinishedRun],
-    tables: Mapping[str, Rows],
-    picture: bytes,
+    tables: Sequence[Comparison],
+    chart: Sheet,
     differences: Sequence[Mapping[str, Any]],
     notes: Sequence[str],
 ) -> str:
     """One file that loads nothing."""
-    title = " · ".join(run.name for run in runs)
-    parts = [
-        '<!doctype html><html lang="en"><head><meta charset="utf-8">',
-        '<meta name="viewport" content="width=device-width, initial-scale=1">',
-        f"<title>Comparison: {escape(title)}</title>",
-        f"<style>{PAGE_STYLE.read_text(encoding='utf-8')}img{{max-width:100%}}</style></head>",
-        f"<body><main><p class='run'>{escape(title)}</p><h1>{escape(_headline(differences))}</h1>",
-    ]
-    if notes:
-        parts.append("<ul class='caveats'>")
-        parts += [f"<li>{escape(note)}</li>" for note in notes]
-        parts.append("</ul>")
-    for heading, rows in tables.items():
-        heads = "".join(f"<th scope='col'>{escape(h)}</th>" for h in headings(heading, runs))
-        parts.append(f"<section><h2>{escape(heading)}</h2><div class='scroll'>")
-        parts.append(f"<table class='numbers'><thead><tr><th></th>{heads}</tr></thead><tbody>")
-        for label, cells in rows:
-            body = "".join(f"<td>{escape(cell)}</td>" for cell in cells)
-            parts.append(f"<tr><th scope='row'>{escape(label)}</th>{body}</tr>")
-        parts.append("</tbody></table></div></section>")
-    data = base64.b64encode(picture).decode()
-    parts.append(
-        "<section><h2>Over time</h2><img alt='Cumulative net return and mean RankIC of each run' "
-        f"src='data:image/png;base64,{data}'></section></main></body></html>"
+    from markupsafe import Markup
+
+    return (
+        page_templates(TEMPLATES)
+        .get_template("comparison.html.j2")
+        .render(
+            names=[run.name for run in runs],
+            headline=_headline(differences),
+            notes=notes,
+            tables=tables,
+            chart=Markup(chart.svg("runs", TITLE)),
+            style=Markup(page_style()),
+        )
     )
-    return "\n".join(parts) + "\n"
 
 
 def _headline(differences: Sequence[Mapping[str, Any]]) -> str:

@@ -4,93 +4,94 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from engine.config.load import find_config
-from engine.config.section import Count, NonNegative, Positive, Section, Share
 from engine.errors import UsageError
 
 __all__ = ["Limits", "SymbolChange", "load_limits", "load_symbol_changes"]
 
-Fraction = Annotated[float, Field(gt=0, le=1)]
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class SplitLimits(Section):
+class SplitLimits(_Section):
     """When an overnight jump is a split."""
 
-    tolerance: Positive
-    sigmas: Positive
-    value_ratio: Positive
-    small: Annotated[float, Field(ge=1)]
-    small_tolerance: Positive
-    small_value_ratio: Positive
-    persistence: Positive
+    tolerance: float = Field(gt=0)
+    sigmas: float = Field(gt=0)
+    value_ratio: float = Field(gt=0)
+    small: float = Field(ge=1)
+    small_tolerance: float = Field(gt=0)
+    small_value_ratio: float = Field(gt=0)
+    persistence: float = Field(gt=0)
 
 
-class DistributionLimits(Section):
+class DistributionLimits(_Section):
     """When an overnight drop is a dividend or a spin-off."""
 
-    drop: Positive
-    sigmas: Positive
-    crowd_sigmas: Positive
-    value_ratio: Positive
-    kept: Share
+    drop: float = Field(gt=0)
+    sigmas: float = Field(gt=0)
+    crowd_sigmas: float = Field(gt=0)
+    value_ratio: float = Field(gt=0)
+    kept: float = Field(ge=0, le=1)
 
 
-class RangeLimits(Section):
+class RangeLimits(_Section):
     """When the range of a bar is extreme."""
 
-    range: Positive
-    wick: Positive
-    usual: Positive
-    usual_range: Positive
+    range: float = Field(gt=0)
+    wick: float = Field(gt=0)
+    usual: float = Field(gt=0)
+    usual_range: float = Field(gt=0)
 
 
-class StaleLimits(Section):
+class StaleLimits(_Section):
     """When unchanged closes are stale."""
 
-    run: Annotated[int, Field(ge=2)]
+    run: int = Field(ge=2)
 
 
-class SessionLimits(Section):
+class SessionLimits(_Section):
     """When a gap is a missing session, everybody's, or another company."""
 
-    reuse_days: Count
-    shared: Fraction
+    reuse_days: int = Field(ge=1)
+    shared: float = Field(gt=0, le=1)
 
 
-class SurvivorshipLimits(Section):
+class SurvivorshipLimits(_Section):
     """When too few names end."""
 
-    names: Count
-    years: Positive
-    ended_per_year: NonNegative
+    names: int = Field(ge=1)
+    years: float = Field(gt=0)
+    ended_per_year: float = Field(ge=0)
 
 
-class CalendarLimits(Section):
+class CalendarLimits(_Section):
     """When the calendar is another one."""
 
-    extra_share: Fraction
+    extra_share: float = Field(gt=0, le=1)
 
 
-class CurrencyLimits(Section):
+class CurrencyLimits(_Section):
     """When prices change their unit."""
 
-    factor: Annotated[float, Field(gt=1)]
-    tolerance: Positive
+    factor: float = Field(gt=1)
+    tolerance: float = Field(gt=0)
 
 
-class ZoneLimits(Section):
+class ZoneLimits(_Section):
     """When times are of another zone."""
 
-    outside: Fraction
-    shifted: Count
+    outside: float = Field(gt=0, le=1)
+    shifted: int = Field(ge=1)
 
 
-class Limits(Section):
+class Limits(_Section):
     """All thresholds; every key is required and no other is known."""
 
     split: SplitLimits
@@ -104,7 +105,7 @@ class Limits(Section):
     zone: ZoneLimits
 
 
-class SymbolChange(Section):
+class SymbolChange(_Section):
     """Before `from` the symbol's bars are those of another security."""
 
     ticker: str

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from backtest.report.templating import page_templates
+from backtest.report.page import page_templates
 from engine.data.check.audit import Audit
 from engine.data.check.findings import RULES
 

@@ -1,98 +1,66 @@
-"""Three drawings of a day as SVG: forecast against return, live RankIC, slippage."""
+"""Three charts of a day: forecast against return, live RankIC, slippage."""
 
 from __future__ import annotations
-
-import io
-import re
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import polars as pl
 
-from backtest.report import palette
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from engine.live.page.daily import Daily
+from backtest.report.drawing import Sheet
+from backtest.report.page import BLUE, GREY, INK, PALE, VERMILLION
+from engine.live.page.daily import Daily
 
 __all__ = ["draw_charts"]
 
-STYLE = {
-    "font.size": 10,
-    "font.family": "sans-serif",
-    "svg.fonttype": "none",
-    "svg.hashsalt": "daily",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": palette.GREY,
-    "text.color": palette.INK,
-    "axes.labelcolor": palette.INK,
-}
+HEIGHT = 230
 
 
-def draw_charts(day: Daily) -> dict[str, str]:
-    """Name → SVG text of those that have something to show; the same figures, the same bytes."""
+def draw_charts(day: Daily) -> dict[str, Sheet]:
+    """Those that have something to show, by name."""
     drawn = {"outcome": _outcome(day), "rank_ic": _rank_ic(day), "slippage": _slippage(day)}
-    return {name: text for name, text in drawn.items() if text is not None}
+    return {name: sheet for name, sheet in drawn.items() if sheet is not None}
 
 
-def _outcome(day: Daily) -> str | None:
+def _outcome(day: Daily) -> Sheet | None:
     """Score against return, the held names marked by side."""
     known = day.outcome.filter(pl.col("return").is_finite(), pl.col("score").is_finite())
     if known.is_empty():
         return None
-
-    def draw(axes: Axes) -> None:
-        sides = [
-            ("not held", pl.col("target_weight") == 0, palette.GREY, "."),
-            ("long", pl.col("target_weight") > 0, palette.BLUE, "^"),
-            ("short", pl.col("target_weight") < 0, palette.VERMILLION, "v"),
-        ]
-        for name, which, color, marker in sides:
-            rows = known.filter(which)
-            if rows.height:
-                x, y = (100 * rows[key].to_numpy() for key in ("score", "return"))
-                axes.scatter(x, y, c=color, marker=marker, s=36, label=name, linewidths=0)
-        axes.axhline(0, color=palette.RULE, lw=1, zorder=0)
-        axes.axvline(0, color=palette.RULE, lw=1, zorder=0)
-        axes.set_xlabel("score, % to the horizon")
-        axes.set_ylabel("return since, %")
-        _legend(axes)
-
-    return _svg(draw)
+    sheet = Sheet("number", label="Score, % to the horizon")
+    panel = sheet.panel(HEIGHT, "Return since, %")
+    weight = pl.col("target_weight")
+    for name, which, color, marker in (
+        ("not held", weight == 0, GREY, "."),
+        ("long", weight > 0, BLUE, "^"),
+        ("short", weight < 0, VERMILLION, "v"),
+    ):
+        rows = known.filter(which)
+        if rows.height:
+            x, y = (100 * rows[key].to_numpy() for key in ("score", "return"))
+            panel.dots(x, y, color, name, marker=marker, size=7)
+    return sheet
 
 
-def _rank_ic(day: Daily) -> str | None:
+def _rank_ic(day: Daily) -> Sheet | None:
     """RankIC of each matured date, its running mean, and the backtest's interval behind them."""
     if day.standing is None:
         return None
-    horizon = pl.col("horizon") == day.standing.horizon
+    standing = day.standing
+    horizon = pl.col("horizon") == standing.horizon
     judged = day.ic.filter(horizon, pl.col("status") == "judged").sort("asof")
     if judged.is_empty():
         return None
-    standing = day.standing
-
-    def draw(axes: Axes) -> None:
-        values = judged["rank_ic"].to_numpy()
-        dates = judged["asof"].to_numpy().astype("datetime64[D]").astype(object)
-        if standing.lo is not None and standing.hi is not None:
-            axes.axhspan(
-                standing.lo, standing.hi, color=palette.PALE, alpha=0.45, lw=0,
-                label="backtest, 95%",
-            )  # fmt: skip
-        axes.plot(dates, values, ".", color=palette.GREY, ms=5, label="RankIC of a date")
-        running = np.cumsum(values) / np.arange(1, len(values) + 1)
-        axes.plot(dates, running, color=palette.BLUE, lw=2, label="live mean so far")
-        axes.axhline(0, color=palette.INK, lw=0.8, ls=":")
-        axes.set_ylabel("RankIC")
-        axes.figure.autofmt_xdate(rotation=30)
-        _legend(axes)
-
-    return _svg(draw)
+    sheet = Sheet()
+    panel = sheet.panel(HEIGHT, "RankIC", zero=True)
+    if standing.lo is not None and standing.hi is not None:
+        panel.band(standing.lo, standing.hi, PALE, "backtest, 95%")
+    values = judged["rank_ic"].to_numpy()
+    panel.dots(judged["asof"], values, GREY, "RankIC of a date", size=4)
+    running = np.cumsum(values) / np.arange(1, len(values) + 1)
+    panel.line(judged["asof"], running, BLUE, "live mean so far", width=2)
+    return sheet
 
 
-def _slippage(day: Daily) -> str | None:
+def _slippage(day: Daily) -> Sheet | None:
     """Value-weighted slippage of each day beside the assumed cost."""
     known = day.fills.filter(pl.col("slippage_bps").is_finite(), pl.col("value") > 0)
     if known.is_empty():
@@ -105,37 +73,8 @@ def _slippage(day: Daily) -> str | None:
         )
         .sort("session")
     )
-
-    def draw(axes: Axes) -> None:
-        dates = [str(session) for session in by_day["session"]]
-        places = np.arange(len(dates))
-        axes.bar(places, by_day["slippage_bps"].to_numpy(), color=palette.BLUE, label="paid")
-        assumed = by_day["assumed_bps"].to_numpy()
-        axes.plot(places, assumed, "_", color=palette.INK, ms=12, mew=2, label="assumed")
-        step = max(1, len(dates) // 6)
-        axes.set_xticks(places[::step], dates[::step], rotation=30, ha="right")
-        axes.axhline(0, color=palette.INK, lw=0.8)
-        axes.set_ylabel("bps of the value")
-        _legend(axes)
-
-    return _svg(draw)
-
-
-def _legend(axes: Axes) -> None:
-    """Above the plot, where it hides nothing."""
-    axes.legend(frameon=False, fontsize=9, ncols=3, loc="lower left", bbox_to_anchor=(0, 1))
-
-
-def _svg(draw: Any) -> str:
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 3.4), layout="constrained")
-        draw(figure.add_subplot())
-        buffer = io.StringIO()
-        FigureCanvasSVG(figure).print_svg(buffer, metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]  # a page needs neither XML head nor metadata
-    return re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.DOTALL)
+    sheet = Sheet()
+    panel = sheet.panel(HEIGHT, "Basis points of the value", zero=True)
+    panel.bars(by_day["session"], by_day["slippage_bps"], BLUE, "paid")
+    panel.dots(by_day["session"], by_day["assumed_bps"], INK, "assumed", marker="_", size=14)
+    return sheet

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from backtest.report.formatting import decimal, is_number, percent, share
-from backtest.report.templating import page_templates
+from backtest.report.page import page_templates
 from engine.live.page.charts import draw_charts
 from engine.live.page.daily import Daily
 from engine.live.page.tracking import Standing
@@ -17,7 +17,6 @@ from engine.signals.html import signals_style
 __all__ = ["render_page"]
 
 TEMPLATES = Path(__file__).parent / "templates"
-OWN_STYLE = "figure svg { width: 100%; height: auto; max-width: 720px; display: block; }\n"
 VERDICTS = {
     "inside": "inside the backtest's interval",
     "outside": "outside the backtest's interval",
@@ -31,13 +30,11 @@ def render_page(day: Daily) -> str:
     from markupsafe import Markup
 
     environment = page_templates(TEMPLATES)
-    # Drawings hold no text from data but dates.
-    charts = {name: Markup(svg) for name, svg in draw_charts(day).items()}
     return environment.get_template("daily.html.j2").render(
         day=day,
         headline=_headline(day),
-        style=Markup(signals_style() + OWN_STYLE),
-        charts=charts,
+        style=Markup(signals_style()),
+        charts=draw_charts(day),
         figures=_figures(day),
         standing=_standing(day.standing),
         held=_held(day.outcome),

@@ -11,6 +11,7 @@ import pytest
 from backtest.report.series import (
     MAX_POINTS,
     condition_threshold,
+    dated_series,
     last_weights,
     performance,
     rank_ic_series,
@@ -34,35 +35,44 @@ def daily(returns, benchmark=None):
 
 def test_compounding_and_drawdown_equal_a_loop():
     returns = [-0.1, 0.2, None, 0.05, -0.3, 0.1]
-    curves = performance(daily(returns))
+    curves, _ = performance(daily(returns))
     wealth, peak = 1.0, 1.0
     for i, r in enumerate(returns):
         wealth *= 1 + (r or 0.0)
         peak = max(peak, wealth)
-        assert curves.cumulative["net"][i] == pytest.approx(wealth - 1)
-        assert curves.drawdown["net"][i] == pytest.approx(wealth / peak - 1)
-    assert "benchmark" not in curves.cumulative
+        assert curves["net"][i] == pytest.approx(wealth - 1)
+        assert curves["net_drawdown"][i] == pytest.approx(wealth / peak - 1)
+    assert "benchmark" not in curves.columns
 
 
 def test_benchmark_starts_where_it_is_known():
-    curves = performance(daily([0.0, 0.0, 0.0], benchmark=[None, 0.1, None]))
-    assert curves.cumulative["benchmark"] == [None, pytest.approx(0.1), pytest.approx(0.1)]
+    curves, _ = performance(daily([0.0, 0.0, 0.0], benchmark=[None, 0.1, None]))
+    assert curves["benchmark"].to_list() == [None, pytest.approx(0.1), pytest.approx(0.1)]
 
 
 def test_thinned_series_keeps_the_last_session_and_the_deepest_drawdown():
     returns = np.random.default_rng(0).normal(0, 0.01, 10_000)
-    curves = performance(daily(returns))
+    curves, step = performance(daily(returns))
     wealth = np.cumprod(1 + returns)
     worst = (wealth / np.maximum.accumulate(np.maximum(wealth, 1)) - 1).min()
-    assert len(curves.dates) <= MAX_POINTS + 4
-    assert min(curves.drawdown["net"]) == pytest.approx(worst)
-    assert curves.cumulative["net"][-1] == pytest.approx(wealth[-1] - 1)
+    assert curves.height <= MAX_POINTS
+    assert step == 11
+    assert curves["net_drawdown"].min() == pytest.approx(worst)
+    assert curves["net"][-1] == pytest.approx(wealth[-1] - 1)
 
 
 def test_returns_of_the_training_period_do_not_compound_into_the_rest():
     frame = daily([0.5, 0.1, 0.1]).with_columns(in_training=pl.Series([True, False, False]))
-    assert performance(frame).cumulative["net"][-1] == pytest.approx(0.21)
-    assert performance(frame, in_training=True).cumulative["net"] == [pytest.approx(0.5)]
+    assert performance(frame)[0]["net"][-1] == pytest.approx(0.21)
+    assert performance(frame, in_training=True)[0]["net"].to_list() == [pytest.approx(0.5)]
+
+
+def rank_ics(values):
+    asofs = [date(2000, 1, 1) + timedelta(days=i) for i in range(len(values))]
+    return pl.DataFrame(
+        {"asof": asofs, "horizon": 5, "rank_ic": values, "in_training": False},
+        schema_overrides={"rank_ic": pl.Float64},
+    )
 
 
 @pytest.mark.parametrize(
@@ -76,16 +86,22 @@ def test_returns_of_the_training_period_do_not_compound_into_the_rest():
     ],
 )
 def test_rolling_mean_is_trailing_and_no_longer_than_a_quarter(n, rebalance, window):
-    asofs = [date(2000, 1, 1) + timedelta(days=i) for i in range(n)]
     values = np.random.default_rng(1).normal(size=n)
-    ic = pl.DataFrame(
-        {"asof": asofs, "horizon": [5] * n, "rank_ic": values, "in_training": [False] * n}
-    )
-    series = rank_ic_series(ic, 5, rebalance=rebalance)
-    assert series.window == window
+    means, found = rank_ic_series(rank_ics(values), 5, rebalance=rebalance)
+    assert found == window
     if window:
-        assert series.rolling[window - 2] is None
-        assert series.rolling[window - 1] == pytest.approx(values[:window].mean())
+        assert means["mean"][window - 2] is None
+        assert means["mean"][window - 1] == pytest.approx(values[:window].mean())
+
+
+def test_of_a_long_series_the_extremes_are_drawn():
+    values = np.random.default_rng(1).normal(size=3000)
+    rows = dated_series(rank_ics(values), "rank_ic", 5)
+    assert rows.height <= MAX_POINTS
+    assert (rows["rank_ic"].min(), rows["rank_ic"].max()) == (values.min(), values.max())
+    assert rows["asof"].is_sorted()
+    few = dated_series(rank_ics([0.1, None, 0.3]), "rank_ic", 5)
+    assert few["rank_ic"].to_list() == [0.1, 0.3]
 
 
 def test_weights_are_those_of_the_last_rebalance_without_zeros():

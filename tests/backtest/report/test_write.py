@@ -9,7 +9,7 @@ import pytest
 from matplotlib.image import imread
 
 from backtest.report import ReportData, write_report
-from backtest.report.charts import TITLES, build_charts
+from backtest.report.charts import TITLES, draw_charts
 from backtest.report.markdown import render_markdown
 
 
@@ -20,12 +20,12 @@ def pictures(folder):
 @pytest.mark.parametrize("name", ["full", "thin", "empty"])
 def test_every_chart_of_the_page_has_its_picture(samples, folders, name):
     found = pictures(folders[name])
-    charts = build_charts(samples[name])
+    charts = draw_charts(samples[name])
     assert list(charts) == [title for title in TITLES if title in charts]
     assert set(found) == set(charts)
     for path in found.values():
         image = imread(path)
-        assert min(image.shape[:2]) > 200
+        assert min(image.shape[:2]) > 150
         assert image[..., :3].std() > 0.02
         assert not np.isnan(image).any()
 

@@ -63,7 +63,9 @@ def test_runs_side_by_side(runs, capsys):
     assert "noise ranks below good at 5 sessions" in page
     assert "http://" not in page
     assert "https://" not in page
-    assert "data:image/png;base64," in page
+    assert page.count("<svg ") == 2
+    assert ">noise</text>" in page
+    assert "<script" not in page
     assert (out / "comparison.png").read_bytes().startswith(b"\x89PNG")
     content = json.loads((out / "comparison.json").read_text())
     (row,) = content["differences"]
