@@ -120,7 +120,7 @@ class Sheet:
             artist.remove()
         scales = [panel.scale() for panel in self._panels]
         letters = min(int(0.4 * width / _LETTER), max(len(t) for s in scales for t in s[3]))
-        left = _LETTER * letters + 12
+        left = _LETTER * letters + 18
         inner = width - left - _RIGHT
         rows = self._legend_rows(width)
         foot = _FOOT + (_LABEL if self._label else 0)

@@ -182,25 +182,15 @@ def load_market(
     if loaded.bars.is_empty():
         raise UsageError(nothing_found(source, data))
     check_names(data, source, loaded)
-
-    kept, quarantined = judge(loaded.bars, calendar)
-    if "ts" in kept.columns:  # a source reads whole days about the limits of intraday bars
-        kept, quarantined = (between(rows, data.start, data.end) for rows in (kept, quarantined))
-    if kept.is_empty():
-        raise UsageError(nothing_kept(source, quarantined))
+    kept, quarantined = _judged(source, loaded, data, calendar)
     kept, volume_missing = complete(kept.drop("source"))
     kept = with_factors(kept, action_factors(kept, loaded.actions))
     benchmark, lost_b = _index("data.benchmark", data.benchmark, kept, loaded, calendar)
     volatility, lost_v = _index(
         "data.volatility_index", data.volatility_index, kept, loaded, calendar
     )
-    bars = _candidates(kept, data)
-    if bars.is_empty():
-        raise UsageError(
-            f"{source.name}: no candidate besides the benchmark and volatility index has usable "
-            "bars between data.start and data.end"
-        )
     volatility = None if volatility is None else volatility.drop("open")
+    bars = _candidates(source, kept, data)
     before = [] if loaded.quarantine is None else [loaded.quarantine]
     quarantine = pl.concat([*before, quarantined, lost_b, lost_v])
     members = loaded.members if loaded.members.height and data.universe is None else None
@@ -210,18 +200,35 @@ def load_market(
         volatility_index=volatility,
         calendar=calendar,
         quarantine=quarantine,
-        drops=_drops(quarantine, volume_missing, bars, data) | _unfinished(partial),
+        drops=_drops(quarantine, volume_missing, bars, data, partial),
         data_hash=_content_hash(bars, benchmark, volatility, members),
         members=members,
     )
 
 
-def _candidates(bars: pl.DataFrame, data: DataSettings) -> pl.DataFrame:
+def _judged(
+    source: Source, loaded: SourceData, data: DataSettings, calendar: TradingCalendar
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The bars that keep the rules, and the others; UsageError where none is kept."""
+    kept, quarantined = judge(loaded.bars, calendar)
+    if "ts" in kept.columns:  # a source reads whole days about the limits of intraday bars
+        kept, quarantined = (between(rows, data.start, data.end) for rows in (kept, quarantined))
+    if kept.is_empty():
+        raise UsageError(nothing_kept(source, quarantined))
+    return kept, quarantined
+
+
+def _candidates(source: Source, bars: pl.DataFrame, data: DataSettings) -> pl.DataFrame:
     if data.universe is not None:
         bars = bars.filter(pl.col("ticker").is_in(data.universe))
     else:
         indices = [name for name in (data.benchmark, data.volatility_index) if name is not None]
         bars = bars.filter(~pl.col("ticker").is_in(indices)) if indices else bars
+    if bars.is_empty():
+        raise UsageError(
+            f"{source.name}: no candidate besides the benchmark and volatility index has usable "
+            "bars between data.start and data.end"
+        )
     return bars.select((INTRADAY if "ts" in bars.columns else BARS).names())
 
 
@@ -246,12 +253,12 @@ def _index(
     return rows.select(*time, pl.col("open") * factor, pl.col("close") * factor), lost
 
 
-def _unfinished(partial: int) -> dict[str, int]:
-    return {"partial bar of the open session": partial} if partial else {}
-
-
 def _drops(
-    quarantine: pl.DataFrame, volume_missing: int, bars: pl.DataFrame, data: DataSettings
+    quarantine: pl.DataFrame,
+    volume_missing: int,
+    bars: pl.DataFrame,
+    data: DataSettings,
+    partial: int,
 ) -> dict[str, int]:
     counts = quarantine["rule"].value_counts().sort("rule")
     drops = {f"quarantined: {rule}": count for rule, count in counts.iter_rows()}
@@ -260,6 +267,8 @@ def _drops(
     absent = len(set(data.universe or []) - set(bars["ticker"].unique()))
     if absent:
         drops["tickers of data.universe without usable bars"] = absent
+    if partial:
+        drops["partial bar of the open session"] = partial
     return drops
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.errors import UsageError
 from engine.live.brokers import open_broker
-from engine.live.brokers.broker import Broker
 from engine.live.clock import Clock, FileClock, SystemClock
 from engine.live.context import Context
 from engine.live.control import Control
@@ -55,7 +53,7 @@ def start(
         open_state(state_file(settings)) as state,
     ):
         clock = _clock(folder.path, agenda, replay, begun=state.cycles.last_session() is not None)
-        with _broker(settings, clock) as broker:
+        with closing(open_broker(settings, clock)) as broker:
             monitor = Monitor(console, clock, folder.path, webhook)
             context = Context(
                 settings=settings,
@@ -72,8 +70,9 @@ def start(
             if not once:
                 orders = "orders are sent" if send else "dry run: no order is sent"
                 monitor.tell("start", f"{broker.name} broker, {orders}", broker=broker.name)
-            loop = Loop(context, agenda, None if replay else 30.0)
-            return loop.run(once=once, until=replay[1] if replay else None)
+            if replay:
+                return Loop(context, agenda, nap_s=None).run(once=once, until=replay[1])
+            return Loop(context, agenda).run(once=once)
 
 
 def state_file(settings: Settings) -> Path:
@@ -106,12 +105,3 @@ def _clock(folder: Path, agenda: Agenda, replay: tuple[date, date] | None, *, be
         return FileClock(path, first)
     except ValueError as error:
         raise UsageError(str(error)) from None
-
-
-@contextmanager
-def _broker(settings: Settings, clock: Clock) -> Iterator[Broker]:
-    broker = open_broker(settings, clock)
-    try:
-        yield broker
-    finally:
-        broker.close()

@@ -83,10 +83,6 @@ class CheckpointStore:
         self.check()
         return next(self._states(), None)
 
-    def steps(self) -> list[int]:
-        """The steps there are checkpoints of, newest first."""
-        return [int(path.stem.removeprefix("step-")) for path in self._paths()]
-
     def _states(self) -> Iterator[dict[str, Any]]:
         import torch
 

@@ -16,12 +16,12 @@ from typing import Any
 from engine.config.keys import path_settings
 from engine.config.load import CONFIGS
 from engine.files import write_text
-from engine.train.networks import Base, Networks
-from engine.train.prepare import Prepared, Split
+from engine.train.networks import Base
+from engine.train.prepare import Prepared
 from engine.train.rank_ic import RankIC
 from engine.train.settings import TrainSettings
 
-__all__ = ["TrainingFacts", "manifest_content", "shown_command", "training_facts", "write_cards"]
+__all__ = ["TrainingFacts", "manifest_content", "shown_command", "write_cards"]
 
 
 @dataclass(frozen=True)
@@ -30,43 +30,49 @@ class TrainingFacts:
 
     Attributes
     ----------
-    data
-        One sentence on the bars.
-    data_sha256
-        Over what training saw.
-    split
-        The spans.
-    trained_until
-        The later of the run's and its bases'; None where a base does not say.
-    metrics
+    best
         Best validation metrics of each trained stage; `step`, `steps` among them.
-    test
-        The same figures on the test span, when there is one.
+    measured
+        {"validation" | "test": {stage: figures}} of the weights that were kept.
     rank_ic
         Of the forecasts on the validation dates, or why there is none.
     minutes
         Of wall time, by stage, of the process that finished it.
     environment
         Code version, packages, machine.
-    command
-        To run it again.
     """
 
-    data: str
-    data_sha256: str
-    split: Split
-    trained_until: date | None
-    metrics: dict[str, dict[str, float]]
-    test: dict[str, dict[str, float]]
+    settings: TrainSettings
+    prepared: Prepared
+    best: dict[str, dict[str, float]]
+    measured: dict[str, dict[str, dict[str, float]]]
     rank_ic: RankIC | str
     minutes: dict[str, float]
     environment: dict[str, Any]
-    command: str
+
+    @property
+    def metrics(self) -> dict[str, dict[str, float]]:
+        """What is known of each trained stage on the validation span."""
+        known = self.measured["validation"]
+        return {stage: figures | known.get(stage, {}) for stage, figures in self.best.items()}
+
+    @property
+    def trained_until(self) -> date | None:
+        """The later of the run's own and its bases'; None when a base does not say."""
+        networks = self.prepared.networks
+        bases = [networks.tokenizer_base, networks.model_base]
+        dates = [base.trained_until for base in bases if base is not None]
+        if None in dates:
+            return None
+        return max([self.prepared.split.until, *(day for day in dates if day)])
+
+    @property
+    def command(self) -> str:
+        """To run it again."""
+        return shown_command(sys.argv[1:])
 
 
-def write_cards(
-    folder: Path, settings: TrainSettings, networks: Networks, facts: TrainingFacts
-) -> None:
+def write_cards(folder: Path, facts: TrainingFacts) -> None:
     """`README.md` of `folder/tokenizer` and `folder/model`, of those that were trained."""
     from kronos.training.card import model_card
     from kronos.weights.folder import CARD_FILE, checkpoint_sha256
@@ -76,8 +82,9 @@ def write_cards(
         for part in ("tokenizer", "model")
         if (folder / part / "config.json").is_file()
     }
-    version = facts.environment["code_version"]
-    for part in facts.metrics:
+    settings, version = facts.settings, facts.environment["code_version"]
+    test = facts.measured["test"]
+    for part, metrics in facts.metrics.items():
         front = {
             "license": settings.card.license,
             "library_name": "kronos",
@@ -85,13 +92,12 @@ def write_cards(
             "max_context": settings.model.max_context or settings.windows.length,
             "sha256": hashes[part],
         }
-        base: Base | None = getattr(networks, f"{part}_base")
         sections = {
             "": settings.card.notes,
             "Data": _data(facts),
-            "Training": _training(part, settings, base, facts),
-            "On the validation span": _metrics(part, facts.metrics[part]),
-            "On the test span": _metrics(part, facts.test[part]) if part in facts.test else "",
+            "Training": _training(part, metrics, facts),
+            "On the validation span": _metrics(part, metrics),
+            "On the test span": _metrics(part, test[part]) if part in test else "",
             "Forecasts": _forecasts(facts.rank_ic) if part == "model" else "",
             "Files": _files(folder, part, hashes),
             "Command": f"```\n{facts.command}\n```\n\nCode version {version}.",
@@ -101,23 +107,27 @@ def write_cards(
 
 
 def _data(facts: TrainingFacts) -> str:
-    split = facts.split
+    bars, split, settings = facts.prepared.bars, facts.prepared.split, facts.settings
+    said = settings.card.description or (
+        f"Bars of {len(bars.tickers)} tickers, source {settings.data.source}"
+    )
     test = (
         f" The bars of {split.test} are the test: no weight and no choice has seen them."
         if split.test
         else ""
     )
     return (
-        f"{facts.data} (content SHA-256 `{facts.data_sha256}`). Weights are fitted on bars of "
-        f"{split.training}. Validation predicts bars of {split.validation} and only chooses among "
-        f"weights and sizes, which is why `trained_until` counts them; at least {split.gap} bar "
-        f"times, a window, lie between the two, and no bar is in both.{test}"
+        f"{said}: {len(bars):,} bars (content SHA-256 `{bars.sha256()}`). Weights are fitted on "
+        f"bars of {split.training}. Validation predicts bars of {split.validation} and only "
+        "chooses among weights and sizes, which is why `trained_until` counts them; at least "
+        f"{split.gap} bar times, a window, lie between the two, and no bar is in both.{test}"
     )
 
 
-def _training(part: str, settings: TrainSettings, base: Base | None, facts: TrainingFacts) -> str:
+def _training(part: str, metrics: dict[str, float], facts: TrainingFacts) -> str:
+    settings, rules = facts.settings, facts.settings.windows
+    base: Base | None = getattr(facts.prepared.networks, f"{part}_base")
     stage = settings.tokenizer_stage if part == "tokenizer" else settings.model_stage
-    metrics, rules = facts.metrics[part], settings.windows
     recipe = stage.model_dump(exclude={"conditioning", "dependency_rope", "context_weight"})
     start = (
         "Random initial weights"
@@ -197,43 +207,6 @@ def _files(folder: Path, part: str, hashes: dict[str, str]) -> str:
     )
 
 
-def training_facts(
-    settings: TrainSettings,
-    prepared: Prepared,
-    done: dict[str, dict[str, float]],
-    measured: dict[str, dict[str, dict[str, float]]],
-    ranks: RankIC | str,
-    minutes: dict[str, float],
-    environment: dict[str, Any],
-) -> TrainingFacts:
-    """What `train` found, gathered: best metrics of each stage, measures, RankIC, minutes."""
-    bars = prepared.bars
-    said = settings.card.description or (
-        f"Bars of {len(bars.tickers)} tickers, source {settings.data.source}"
-    )
-    return TrainingFacts(
-        data=f"{said}: {len(bars):,} bars",
-        data_sha256=bars.sha256(),
-        split=prepared.split,
-        trained_until=_trained_until(prepared),
-        metrics={name: done[name] | measured["validation"].get(name, {}) for name in done},
-        test=measured["test"],
-        rank_ic=ranks,
-        minutes=minutes,
-        environment=environment,
-        command=shown_command(sys.argv[1:]),
-    )
-
-
-def _trained_until(prepared: Prepared) -> date | None:
-    """The later of the run's own and its bases'; None when a base does not say."""
-    bases = [prepared.networks.tokenizer_base, prepared.networks.model_base]
-    dates = [base.trained_until for base in bases if base is not None]
-    if None in dates:
-        return None
-    return max([prepared.split.until, *(day for day in dates if day)])
-
-
 def shown_command(arguments: Sequence[str]) -> str:
     """The command line without the paths of this machine."""
     words, flag = ["python -m engine.train"], ""
@@ -258,19 +231,16 @@ def _shown(flag: str, value: str) -> str:
     return shlex.quote(value)
 
 
-def manifest_content(
-    settings: TrainSettings, facts: TrainingFacts, drops: dict[str, int]
-) -> dict[str, Any]:
+def manifest_content(facts: TrainingFacts) -> dict[str, Any]:
     """`manifest.json` of a training run."""
-    split = facts.split
-    ranks = facts.rank_ic
+    split, ranks = facts.prepared.split, facts.rank_ic
     return {
         "version": 1,
         **facts.environment,
         "command": facts.command,
-        "seed": settings.run.seed,
-        "data_sha256": facts.data_sha256,
-        "drops": drops,
+        "seed": facts.settings.run.seed,
+        "data_sha256": facts.prepared.bars.sha256(),
+        "drops": facts.prepared.market.drops,
         "spans": {
             "training": str(split.training),
             "validation": str(split.validation),
@@ -279,7 +249,7 @@ def manifest_content(
         },
         "trained_until": facts.trained_until,
         "metrics": facts.metrics,
-        "test": facts.test,
+        "test": facts.measured["test"],
         "rank_ic": ranks if isinstance(ranks, str) else dataclasses.asdict(ranks),
         "minutes": facts.minutes,
     }

@@ -26,7 +26,7 @@ from engine.train.networks import Networks
 from engine.train.plan import WorkerConfig, plan_stage
 from engine.train.prepare import Prepared, cut_windows, prepare
 from engine.train.rank_ic import RankIC, forecast_rank_ic
-from engine.train.record import manifest_content, training_facts, write_cards
+from engine.train.record import TrainingFacts, manifest_content, write_cards
 from engine.train.settings import TrainSettings
 from engine.train.workers import run_stage
 
@@ -70,9 +70,9 @@ def train(settings: TrainSettings, console: Console, *, stages: Sequence[str] = 
             draw_curves(read_metrics(folder.path / "metrics.csv"), folder.path / "figures")
             ranks = _rank_ic(settings, prepared, folder.path, stages, console)
         measured = _measured(folder.path, settings, prepared, stages)
-        facts = training_facts(settings, prepared, done, measured, ranks, minutes, environment)
-        write_cards(folder.path, settings, prepared.networks, facts)
-        manifest = manifest_content(settings, facts, prepared.market.drops)
+        facts = TrainingFacts(settings, prepared, done, measured, ranks, minutes, environment)
+        write_cards(folder.path, facts)
+        manifest = manifest_content(facts)
         folder.write_json("manifest.json", manifest)
     return Trained(folder, manifest)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +11,7 @@ from rich.console import Console
 from engine.errors import UsageError
 from engine.progress import WorkProgress
 from engine.train.loop import train_worker
-from engine.train.plan import StagePlan, WorkerConfig
+from engine.train.plan import WorkerConfig
 
 __all__ = ["run_stage"]
 
@@ -48,7 +47,7 @@ def run_stage(worker: WorkerConfig, console: Console) -> dict[str, Any]:
         ),
     )
     try:
-        with _Display(console, worker.stage) as display, _Listener(worker.queue, display.hear):
+        with _Watch(console, worker):
             result = trainer.fit()
     except TrainingFailedError as error:
         raise RuntimeError(
@@ -61,67 +60,45 @@ def run_stage(worker: WorkerConfig, console: Console) -> dict[str, Any]:
     return done
 
 
-class _Listener:
-    """Passes the workers' messages on while a block runs."""
+class _Watch:
+    """Shows the workers' messages while a block runs: loss, codebook use, rate and time left."""
 
-    def __init__(self, queue: Any, on_message: Callable[[dict[str, Any]], None]) -> None:
-        self._queue, self._on_message = queue, on_message
+    def __init__(self, console: Console, worker: WorkerConfig) -> None:
+        self._console, self._stage, self._queue = console, worker.stage, worker.queue
+        self._figures: dict[str, float] = {}
+        self._progress: WorkProgress | None = None
+        self._from = 0
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._listen, daemon=True)
 
     def __enter__(self) -> None:
+        self._console.print(f"{self._stage.name}: starting the workers", highlight=False)
         self._thread.start()
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: Any, *_: object) -> None:
         self._done.set()
         self._thread.join(timeout=10)
-
-    def _listen(self) -> None:
-        while not self._done.wait(LISTEN_S):
-            self._drain()
-        self._drain()
-
-    def _drain(self) -> None:
-        for message in self._queue.get_nowait_batch(self._queue.qsize()):
-            self._on_message(message)
-
-
-def _cause(error: Exception) -> str:
-    """The last line of what a worker said."""
-    failures = getattr(error, "worker_failures", None) or {}
-    said = str(next(iter(failures.values()), error)).strip().splitlines()
-    return said[-1].strip() if said else type(error).__name__
-
-
-class _Display:
-    """Loss, codebook use, windows a second and time left, from the workers' messages."""
-
-    def __init__(self, console: Console, stage: StagePlan) -> None:
-        self._console, self._stage = console, stage
-        self._figures: dict[str, float] = {}
-        self._progress: WorkProgress | None = None
-        self._from = 0
-
-    def __enter__(self) -> _Display:
-        self._console.print(f"{self._stage.name}: starting the workers", highlight=False)
-        return self
-
-    def __exit__(self, kind: Any, *_: object) -> None:
         if self._progress is not None:
             self._progress.__exit__(kind)
 
-    def hear(self, message: dict[str, Any]) -> None:
-        """A worker's message: stage, step, figures."""
-        step, batch = message["step"], self._stage.recipe["batch"]
-        self._figures |= message["figures"]
+    def _listen(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._done.wait(LISTEN_S)
+            for message in self._queue.get_nowait_batch(self._queue.qsize()):
+                self._hear(message["step"], message["figures"])
+
+    def _hear(self, step: int, figures: dict[str, float]) -> None:
+        recipe = self._stage.recipe
+        self._figures |= figures
         # Counted from the first step of these workers, so that rate and time left are theirs.
         if self._progress is None or step < self._from:
             self._from = step
         if self._progress is None:
-            left = (self._stage.recipe["steps"] - step) * batch
+            left = (recipe["steps"] - step) * recipe["batch"]
             self._progress = WorkProgress(self._console, self._what(), left, "windows")
             self._progress.__enter__()
-        self._progress.update((step - self._from) * batch, what=self._what())
+        self._progress.update((step - self._from) * recipe["batch"], what=self._what())
 
     def _what(self) -> str:
         parts = [
@@ -134,3 +111,10 @@ class _Display:
         said = [text.format(known[name]) for text, name in parts if name in known]
         since = f" from step {self._from}" if self._from else ""
         return f"{self._stage.name}{since}: {', '.join(said)}"
+
+
+def _cause(error: Exception) -> str:
+    """The last line of what a worker said."""
+    failures = getattr(error, "worker_failures", None) or {}
+    said = str(next(iter(failures.values()), error)).strip().splitlines()
+    return said[-1].strip() if said else type(error).__name__

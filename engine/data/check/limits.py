@@ -4,94 +4,93 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import Field, TypeAdapter, ValidationError
 
 from engine.config.load import find_config
+from engine.config.section import Count, NonNegative, Positive, Section, Share
 from engine.errors import UsageError
 
 __all__ = ["Limits", "SymbolChange", "load_limits", "load_symbol_changes"]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+Fraction = Annotated[float, Field(gt=0, le=1)]
 
 
-class SplitLimits(_Section):
+class SplitLimits(Section):
     """When an overnight jump is a split."""
 
-    tolerance: float = Field(gt=0)
-    sigmas: float = Field(gt=0)
-    value_ratio: float = Field(gt=0)
-    small: float = Field(ge=1)
-    small_tolerance: float = Field(gt=0)
-    small_value_ratio: float = Field(gt=0)
-    persistence: float = Field(gt=0)
+    tolerance: Positive
+    sigmas: Positive
+    value_ratio: Positive
+    small: Annotated[float, Field(ge=1)]
+    small_tolerance: Positive
+    small_value_ratio: Positive
+    persistence: Positive
 
 
-class DistributionLimits(_Section):
+class DistributionLimits(Section):
     """When an overnight drop is a dividend or a spin-off."""
 
-    drop: float = Field(gt=0)
-    sigmas: float = Field(gt=0)
-    crowd_sigmas: float = Field(gt=0)
-    value_ratio: float = Field(gt=0)
-    kept: float = Field(ge=0, le=1)
+    drop: Positive
+    sigmas: Positive
+    crowd_sigmas: Positive
+    value_ratio: Positive
+    kept: Share
 
 
-class RangeLimits(_Section):
+class RangeLimits(Section):
     """When the range of a bar is extreme."""
 
-    range: float = Field(gt=0)
-    wick: float = Field(gt=0)
-    usual: float = Field(gt=0)
-    usual_range: float = Field(gt=0)
+    range: Positive
+    wick: Positive
+    usual: Positive
+    usual_range: Positive
 
 
-class StaleLimits(_Section):
+class StaleLimits(Section):
     """When unchanged closes are stale."""
 
-    run: int = Field(ge=2)
+    run: Annotated[int, Field(ge=2)]
 
 
-class SessionLimits(_Section):
+class SessionLimits(Section):
     """When a gap is a missing session, everybody's, or another company."""
 
-    reuse_days: int = Field(ge=1)
-    shared: float = Field(gt=0, le=1)
+    reuse_days: Count
+    shared: Fraction
 
 
-class SurvivorshipLimits(_Section):
+class SurvivorshipLimits(Section):
     """When too few names end."""
 
-    names: int = Field(ge=1)
-    years: float = Field(gt=0)
-    ended_per_year: float = Field(ge=0)
+    names: Count
+    years: Positive
+    ended_per_year: NonNegative
 
 
-class CalendarLimits(_Section):
+class CalendarLimits(Section):
     """When the calendar is another one."""
 
-    extra_share: float = Field(gt=0, le=1)
+    extra_share: Fraction
 
 
-class CurrencyLimits(_Section):
+class CurrencyLimits(Section):
     """When prices change their unit."""
 
-    factor: float = Field(gt=1)
-    tolerance: float = Field(gt=0)
+    factor: Annotated[float, Field(gt=1)]
+    tolerance: Positive
 
 
-class ZoneLimits(_Section):
+class ZoneLimits(Section):
     """When times are of another zone."""
 
-    outside: float = Field(gt=0, le=1)
-    shifted: int = Field(ge=1)
+    outside: Fraction
+    shifted: Count
 
 
-class Limits(_Section):
+class Limits(Section):
     """All thresholds; every key is required and no other is known."""
 
     split: SplitLimits
@@ -105,7 +104,7 @@ class Limits(_Section):
     zone: ZoneLimits
 
 
-class SymbolChange(_Section):
+class SymbolChange(Section):
     """Before `from` the symbol's bars are those of another security."""
 
     ticker: str

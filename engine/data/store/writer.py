@@ -141,7 +141,7 @@ class StoreWriter:
         self, delivery: Delivery, progress: Callable[[int], None] | None
     ) -> tuple[ImportResult, dict[str, set[str]]]:
         number = self._next_number()
-        tally = _Tally()
+        tally = _Tally(number, delivery.what)
         changed: dict[str, set[str]] = {}
         for table, batches in (("bars", delivery.batches), ("series", delivery.series)):
             merger: Merger | None = None
@@ -151,61 +151,44 @@ class StoreWriter:
                     bar = delivery.bar if table == "bars" else None
                     size = bar or bar_size(batch, delivery.what)
                     merger = Merger(self._connection, table, size, number)
-                self._merge(merger, batch, tally, number)
+                self._merge(merger, batch, tally)
                 if progress:
                     progress(tally.rows)
             if merger is not None:
                 tally.count(merger)
                 if table == "bars":
                     changed[merger.bar] = merger.touched
-        self._add_actions(delivery.actions, delivery.what, number, tally)
-        self._add_members(delivery.members, delivery.what, number, tally)
-        done = ImportResult(
-            id=number,
-            what=delivery.what,
-            rows=tally.rows,
-            added=tally.added,
-            corrected=tally.corrected,
-            unchanged=tally.unchanged,
-            quarantined=sum(tally.rules.values()),
-            rules=dict(sorted(tally.rules.items())),
-        )
-        self._connection.execute(
-            "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            [
-                number,
-                datetime.now(UTC).replace(tzinfo=None),
-                delivery.what,
-                delivery.kind,
-                delivery.hash,
-                done.rows,
-                done.added,
-                done.corrected,
-                done.unchanged,
-                done.quarantined,
-            ],
-        )
+        self._add_actions(delivery.actions, tally)
+        self._add_members(delivery.members, tally)
+        done = tally.result()
+        self._record(delivery, done)
         return done, changed
 
-    def _merge(self, merger: Merger, batch: pl.DataFrame, tally: _Tally, number: int) -> None:
+    def _record(self, delivery: Delivery, done: ImportResult) -> None:
+        at = datetime.now(UTC).replace(tzinfo=None)
+        counts = [done.rows, done.added, done.corrected, done.unchanged, done.quarantined]
+        self._connection.execute(
+            "INSERT INTO imports VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            [done.id, at, delivery.what, delivery.kind, delivery.hash, *counts],
+        )
+
+    def _merge(self, merger: Merger, batch: pl.DataFrame, tally: _Tally) -> None:
         kept, bad = judge(batch, self.calendar)
         if "ts" in kept.columns:
             kept = kept.with_columns(pl.col("ts").dt.replace_time_zone(None))
         else:
             kept = kept.with_columns(ts=pl.lit(None, dtype=pl.Datetime("us")))
         twice = merger.add(kept)
-        self._quarantine(pl.concat([bad, twice.cast(QUARANTINE)]), tally, number)
+        self._quarantine(pl.concat([bad, twice.cast(QUARANTINE)]), tally)
 
-    def _quarantine(self, rows: pl.DataFrame, tally: _Tally, number: int) -> None:
+    def _quarantine(self, rows: pl.DataFrame, tally: _Tally) -> None:
         if rows.is_empty():
             return
         for rule, count in rows["rule"].value_counts().iter_rows():
             tally.rules[rule] = tally.rules.get(rule, 0) + count
-        self._insert("quarantine", rows.with_columns(import_id=pl.lit(number, dtype=pl.Int32)))
+        self._insert("quarantine", rows, tally)
 
-    def _add_actions(
-        self, rows: pl.DataFrame | None, what: str, number: int, tally: _Tally
-    ) -> None:
+    def _add_actions(self, rows: pl.DataFrame | None, tally: _Tally) -> None:
         if rows is None or rows.is_empty():
             return
         value = pl.col("value")
@@ -217,12 +200,10 @@ class StoreWriter:
         self._replace(
             "actions", ["ticker", "date", "kind"], rows.select(ACTIONS.names()), bad,
             "an action needs a ticker, a date, kind split or dividend, and a value above 0",
-            what, number, tally,
+            tally,
         )  # fmt: skip
 
-    def _add_members(
-        self, rows: pl.DataFrame | None, what: str, number: int, tally: _Tally
-    ) -> None:
+    def _add_members(self, rows: pl.DataFrame | None, tally: _Tally) -> None:
         if rows is None or rows.is_empty():
             return
         bad = pl.any_horizontal(pl.col("ticker", "from").is_null()) | (
@@ -231,7 +212,7 @@ class StoreWriter:
         self._replace(
             "universe", ["ticker", "from"], rows.select(MEMBERS.names()), bad,
             "a membership needs a ticker and a first date that is not after its last",
-            what, number, tally,
+            tally,
         )  # fmt: skip
 
     def _replace(
@@ -241,8 +222,6 @@ class StoreWriter:
         rows: pl.DataFrame,
         bad: pl.Expr,
         rule: str,
-        what: str,
-        number: int,
         tally: _Tally,
     ) -> None:
         """Rows of a small table: quarantined, unchanged, corrected by key, or added."""
@@ -252,17 +231,9 @@ class StoreWriter:
         good = rows.filter(~bad)
         latest = pl.struct(key).is_last_distinct()
         last, repeats = good.filter(latest), good.filter(~latest)
-        message = pl.lit(rule)
-        self._quarantine(
-            pl.concat(
-                [
-                    _lost(lost, time, f"invalid row of {table}", message, what),
-                    _lost(repeats, time, "duplicate row", pl.lit("the last is kept"), what),
-                ]
-            ),
-            tally,
-            number,
-        )
+        broken = _lost(lost, time, f"invalid row of {table}", pl.lit(rule), tally.what)
+        doubled = _lost(repeats, time, "duplicate row", pl.lit("the last is kept"), tally.what)
+        self._quarantine(pl.concat([broken, doubled]), tally)
         names = ", ".join(f'"{name}"' for name in rows.columns)
         held = self._connection.sql(f"SELECT {names} FROM {table}").pl().cast(dict(rows.schema))
         known = last.join(held, on=key, how="semi")
@@ -271,12 +242,13 @@ class StoreWriter:
         matched = " AND ".join(f'b."{name}" = k."{name}"' for name in key)
         query = f"DELETE FROM {table} b USING rows k WHERE {matched}"
         run_with(self._connection, query, fresh.select(key))
-        self._insert(table, fresh.with_columns(import_id=pl.lit(number, dtype=pl.Int32)))
+        self._insert(table, fresh, tally)
         tally.unchanged += unchanged.height
         tally.corrected += known.height - unchanged.height
         tally.added += last.height - known.height
 
-    def _insert(self, table: str, rows: pl.DataFrame) -> None:
+    def _insert(self, table: str, rows: pl.DataFrame, tally: _Tally) -> None:
+        rows = rows.with_columns(import_id=pl.lit(tally.number, dtype=pl.Int32))
         names = ", ".join(f'"{name}"' for name in rows.columns)
         query = f"INSERT INTO {table} ({names}) SELECT {names} FROM rows"
         run_with(self._connection, query, rows)
@@ -312,7 +284,10 @@ def _other_tables(done: ImportResult, delivery: Delivery) -> list[str]:
 
 
 class _Tally:
-    def __init__(self) -> None:
+    """What became of the rows of one import so far."""
+
+    def __init__(self, number: int, what: str) -> None:
+        self.number, self.what = number, what
         self.rows = self.added = self.corrected = self.unchanged = 0
         self.rules: dict[str, int] = {}
 
@@ -320,6 +295,18 @@ class _Tally:
         self.added += merger.added
         self.corrected += merger.corrected
         self.unchanged += merger.unchanged
+
+    def result(self) -> ImportResult:
+        return ImportResult(
+            id=self.number,
+            what=self.what,
+            rows=self.rows,
+            added=self.added,
+            corrected=self.corrected,
+            unchanged=self.unchanged,
+            quarantined=sum(self.rules.values()),
+            rules=dict(sorted(self.rules.items())),
+        )
 
 
 def _lost(rows: pl.DataFrame, time: str, rule: str, message: pl.Expr, what: str) -> pl.DataFrame:

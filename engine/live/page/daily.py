@@ -107,14 +107,15 @@ def daily(
         standing = against_backtest(ic, metrics, market, horizon=horizon, min_dates=min_dates)
     paid = slippage(fills, market, costs, against=against)
     cost, assumed = _cost(paid)
+    outcome_ic, hits, book = _went(outcome)
     fallback = history.filter(pl.col("fallback"))["asof"].n_unique()
     return Daily(
         session=session,
         signalled=signalled if isinstance(signalled, date) else None,
         outcome=outcome,
-        outcome_ic=_rank_correlation(outcome),
-        hits=_hits(outcome),
-        book=_book(outcome),
+        outcome_ic=outcome_ic,
+        hits=hits,
+        book=book,
         ic=ic,
         standing=standing,
         fills=paid,
@@ -126,28 +127,24 @@ def daily(
     )
 
 
-def _known(outcome: pl.DataFrame) -> pl.DataFrame:
-    return outcome.filter(pl.col("return").is_finite())
+def _went(outcome: pl.DataFrame) -> tuple[float | None, float | None, float | None]:
+    """Rank correlation of scores and returns, share of held names that went their way, and the
+    return of what was held; None where unknown."""
+    known = outcome.filter(pl.col("return").is_finite())
+    held = known.filter(pl.col("target_weight") != 0)
+    moved = held.filter(pl.col("return") != 0)
+    ic = pl.corr("score", "return", method="spearman")
+    right = pl.col("target_weight").sign() == pl.col("return").sign()
+    book = (pl.col("target_weight") * pl.col("return")).sum()
+    return (
+        _finite(known.select(ic).item()) if known.height >= 3 else None,
+        _finite(moved.select(right.mean()).item()),
+        _finite(held.select(book).item()) if held.height else None,
+    )
 
 
-def _rank_correlation(outcome: pl.DataFrame) -> float | None:
-    known = _known(outcome)
-    if known.height < 3:
-        return None
-    value = known.select(pl.corr("score", "return", method="spearman")).item()
-    return float(value) if value is not None and np.isfinite(value) else None
-
-
-def _hits(outcome: pl.DataFrame) -> float | None:
-    held = _known(outcome).filter(pl.col("target_weight") != 0, pl.col("return") != 0)
-    if held.is_empty():
-        return None
-    return float((held["target_weight"].sign() == held["return"].sign()).mean())  # type: ignore[arg-type]
-
-
-def _book(outcome: pl.DataFrame) -> float | None:
-    held = _known(outcome).filter(pl.col("target_weight") != 0)
-    return float((held["target_weight"] * held["return"]).sum()) if held.height else None
+def _finite(value: float | None) -> float | None:
+    return None if value is None or not np.isfinite(value) else float(value)
 
 
 def _cost(paid: pl.DataFrame) -> tuple[MeanInterval, float | None]:

@@ -7,7 +7,7 @@ is killed at any point finds on its next start either all of it or nothing.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 from engine.files import WriteLock
@@ -44,9 +44,5 @@ def open_state(path: Path) -> Iterator[LiveState]:
 
     Raises UsageError while another process holds it, naming that process.
     """
-    with WriteLock(path):
-        state = LiveState(path)
-        try:
-            yield state
-        finally:
-            state.close()
+    with WriteLock(path), closing(LiveState(path)) as state:
+        yield state

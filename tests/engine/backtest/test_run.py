@@ -168,7 +168,7 @@ def test_a_run_that_fails_leaves_the_folder_as_it_was(backtest, monkeypatch):
     def full(*_args, **_settings):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("engine.backtest.run.evaluate_gates", full)
+    monkeypatch.setattr("engine.backtest.judging.evaluate_gates", full)
     code, _, said = backtest("--model.name", "reversal")
     assert code == 1
     assert "No space left on device" in said

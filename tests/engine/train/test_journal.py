@@ -25,7 +25,8 @@ def test_the_newest_is_taken_and_the_oldest_dropped(tmp_path):
     assert store.latest() is None
     for step in (5, 10, 15):
         store.save(step, state(step))
-    assert store.steps() == [15, 10]
+    kept = sorted(path.name for path in (tmp_path / "model").glob("*.pt"))
+    assert kept == ["step-000000010.pt", "step-000000015.pt"]
     assert store.latest()["trained"]["w"].tolist() == [15.0] * 4
 
 

@@ -1,4 +1,4 @@
-"""Requests to Alpaca: who may, how long, how often, and what an answer that is none means.
+"""Requests to Alpaca: with which keys, how long, how often, and what a failure means.
 
 1. `open_trading` and `open_data` give clients of alpaca-py with keys of the environment, a timeout
    on every request, and without alpaca-py's own sleeping retries.
