@@ -33,7 +33,6 @@ __all__ = [
     "Factor",
     "check_factors",
     "compute_features",
-    "feature_query",
     "market_features",
 ]
 
@@ -193,21 +192,7 @@ def compute_features(
     members: pl.DataFrame | None = None,
     periods_per_year: int = 252,
 ) -> pl.DataFrame:
-    """Factors at every bar: `feature_query`, collected."""
-    return feature_query(
-        bars, names, benchmark=benchmark, members=members, periods_per_year=periods_per_year
-    ).collect()
-
-
-def feature_query(
-    bars: pl.DataFrame,
-    names: Sequence[str],
-    *,
-    benchmark: pl.DataFrame | None = None,
-    members: pl.DataFrame | None = None,
-    periods_per_year: int = 252,
-) -> pl.LazyFrame:
-    """Factors at every bar, not computed yet.
+    """Factors at every bar.
 
     Parameters
     ----------
@@ -234,7 +219,7 @@ def feature_query(
     """
     check_factors(names)
     if not names:
-        return bars.lazy().select("date", "ticker")
+        return bars.select("date", "ticker")
     frame = _prepared(bars, names, benchmark, members)
     columns = {name: FACTORS[name].expression(periods_per_year) for name in names}
     # The bars of a ticker stay together and in order, so the keys need not be carried along.
@@ -252,9 +237,8 @@ def feature_query(
     inside = None
     if scores and members is not None:
         inside = is_member(bars.select("ticker", asof="date"), members)
-    return pl.concat([keys, found], how="horizontal").with_columns(
-        _zscore(name, inside) for name in scores
-    )
+    whole = pl.concat([keys, found], how="horizontal")
+    return whole.with_columns(_zscore(name, inside) for name in scores).collect()
 
 
 def _blocks(tickers: pl.Series) -> list[tuple[int, int]]:

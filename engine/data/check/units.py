@@ -13,9 +13,6 @@ from engine.data.check.limits import CalendarLimits, CurrencyLimits, ZoneLimits
 
 __all__ = ["calendar_mismatch", "labels", "mixed_currency", "mixed_zone", "unit_jumps"]
 
-CURRENCY = ("currency",)
-ZONE = ("timezone", "time_zone", "tz", "utc_offset")
-
 
 def labels(stated: pl.DataFrame) -> pl.DataFrame:
     """Findings of what the file itself states: more than one currency or zone.

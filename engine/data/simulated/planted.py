@@ -13,7 +13,7 @@ from engine.config.data import SimulatedSettings
 from engine.data.simulated.draws import Randomness
 from engine.data.simulated.returns import name_returns, simulate_factors, traits
 
-__all__ = ["planted_strength", "realised_rank_ic", "spearman_by_row"]
+__all__ = ["planted_strength", "realised_rank_ic"]
 
 # A market of its own, so that no setting of the length or the universe moves the strength.
 _SEED = 0x5EED
@@ -75,11 +75,6 @@ def _windows(shape: SimulatedSettings) -> tuple[np.ndarray, np.ndarray, np.ndarr
         (base[ahead] - base[dates])[:, living],
         (planted[ahead] - planted[dates])[:, living],
     )
-
-
-def spearman_by_row(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """Spearman correlation of each row of two arrays, average ranks for ties."""
-    return _correlation(_ranks(a), _ranks(b))
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:

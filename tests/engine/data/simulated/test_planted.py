@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy.stats import spearmanr
 
-from engine.data.simulated.planted import realised_rank_ic, spearman_by_row
+from engine.data.simulated.planted import realised_rank_ic
 
 SEEDS = range(100, 108)
 
@@ -80,11 +80,3 @@ def test_realised_rank_ic_by_hand():
     assert found["asof"].to_list() == days[:2]
     assert np.allclose(found["rank_ic"], [first, second])
     assert found["n"].to_list() == [4, 4]
-
-
-def test_spearman_by_row_is_scipys():
-    rng = np.random.default_rng(0)
-    a, b = rng.normal(size=(2, 5, 40)).round(1)
-    assert np.allclose(
-        spearman_by_row(a, b), [spearmanr(x, y).statistic for x, y in zip(a, b, strict=True)]
-    )
