@@ -19,10 +19,18 @@ import polars as pl
 
 from engine.errors import UsageError
 
-__all__ = ["WriteLock", "copy_file", "replace_file", "write_frame", "write_json", "write_text"]
+__all__ = [
+    "WriteLock",
+    "copy_file",
+    "replace_file",
+    "write_bytes",
+    "write_frame",
+    "write_json",
+    "write_text",
+]
 
 
-def replace_file(path: Path, write: Callable[[Path], None]) -> None:
+def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     """Call `write` on a file beside `path`, flush it to disk, then rename it into place.
 
     A crash at any moment leaves the old file or the new one, never a part. Raises OSError when
@@ -53,20 +61,17 @@ def replace_file(path: Path, write: Callable[[Path], None]) -> None:
 
 def copy_file(source: Path, path: Path) -> None:
     """The bytes of `source`."""
-    replace_file(path, lambda part: _copy(source, part))
+    replace_file(path, lambda part: shutil.copyfile(source, part))
 
 
-def _copy(source: Path, part: Path) -> None:
-    shutil.copyfile(source, part)
+def write_bytes(path: Path, content: bytes) -> None:
+    """Bytes as they are."""
+    replace_file(path, lambda part: part.write_bytes(content))
 
 
 def write_text(path: Path, text: str) -> None:
     """UTF-8 text."""
-    replace_file(path, lambda part: _write_text(part, text))
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
+    replace_file(path, lambda part: part.write_text(text, encoding="utf-8"))
 
 
 def write_json(path: Path, content: Any) -> None:

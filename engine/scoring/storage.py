@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 from typing import Any, Protocol
 
-from engine.files import replace_file
+from engine.files import write_bytes
 
 __all__ = ["Folder", "LocalFolder", "ObjectFolder", "open_folder"]
 
@@ -60,7 +60,7 @@ class LocalFolder:
 
     def write(self, name: str, content: bytes) -> None:
         try:
-            replace_file(self.path / name, lambda part: _write_bytes(part, content))
+            write_bytes(self.path / name, content)
         except OSError as error:
             raise _failure(f"{self.path} cannot be written", error) from error
 
@@ -144,10 +144,6 @@ def open_folder(location: str | Path) -> LocalFolder | ObjectFolder:
     if "://" in text and not text.startswith("file://"):
         return ObjectFolder(text)
     return LocalFolder(Path(text.removeprefix("file://")).expanduser())
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _failure(what: str, error: Exception) -> OSError:

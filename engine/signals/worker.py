@@ -19,7 +19,7 @@ from rich.console import Console
 from engine.command import run_command
 from engine.decisions.scores import score_decisions
 from engine.errors import UsageError
-from engine.files import replace_file
+from engine.files import write_bytes
 
 __all__ = ["main"]
 
@@ -44,12 +44,8 @@ def _answer(task: Path, answer: Path) -> int:
         said = "usage", str(error)
     except (MemoryError, Exception) as error:
         said = "failed", f"{type(error).__name__}: {' '.join(str(error).split())}"
-    replace_file(answer, lambda part: _dump(part, said))
+    write_bytes(answer, pickle.dumps(said))
     return 0
-
-
-def _dump(path: Path, said: tuple[str, Any]) -> None:
-    path.write_bytes(pickle.dumps(said))
 
 
 def _end_with_parent() -> None:
