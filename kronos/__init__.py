@@ -18,8 +18,7 @@ if TYPE_CHECKING:
     from kronos.fast.kernels import check_kernel, choose_kernel
     from kronos.fast.machine import remembered_kernel
     from kronos.forecast import Forecast, PathStatistics, Sanity
-    from kronos.loading import load_predictor
-    from kronos.predictor import KronosPredictor
+    from kronos.predictor import KronosPredictor, load_predictor
     from kronos.tokenizer import KronosTokenizer
     from kronos.transformer import Kronos
     from kronos.weights.folder import CheckpointError
@@ -55,7 +54,7 @@ _HOMES = {
     "check_kernel": "fast.kernels",
     "checkpoint_info": "weights.info",
     "choose_kernel": "fast.kernels",
-    "load_predictor": "loading",
+    "load_predictor": "predictor",
     "remembered_kernel": "fast.machine",
     "time_features": "embeddings",
 }

@@ -21,10 +21,14 @@ SIZES = slice(len(PRICE_COLUMNS), len(COLUMNS))
 class PathStatistics:
     """What is kept of the paths when they are not.
 
+    Attributes
+    ----------
     mean : float32 [windows, steps, 6]
     quantiles : q → float32 [windows, steps, 6]
-    p_up : float64 [windows, steps], share of paths whose close is above the last
-    n_paths : how many paths there were
+    p_up : float64 [windows, steps]
+        Share of paths whose close is above the last.
+    n_paths
+        How many paths there were.
     """
 
     mean: np.ndarray
@@ -37,11 +41,17 @@ class PathStatistics:
 class Sanity:
     """Counts a window, int64 [windows], over all its paths and steps, before any repair.
 
-    non_finite : bars with a value that is not finite
-    negative_volume : bars with volume or amount below 0
-    high_below_low : bars whose high is below the low
-    first_step_jump : paths whose first close is further from the last known close than
-        ``jump_sigmas`` standard deviations of the window's close-to-close changes
+    Attributes
+    ----------
+    non_finite
+        Bars with a value that is not finite.
+    negative_volume
+        Bars with volume or amount below 0.
+    high_below_low
+        Bars whose high is below the low.
+    first_step_jump
+        Paths whose first close is further from the last known close than ``jump_sigmas`` standard
+        deviations of the window's close-to-close changes.
     """
 
     non_finite: np.ndarray
@@ -58,14 +68,22 @@ class Sanity:
 class Forecast:
     """Sampled future bars of a batch of windows, in price units.
 
-    paths : float32 [windows, n_paths, steps, 6], columns open, high, low, close, volume, amount;
-        None when only statistics were kept
-    last_close : float32 [windows], the close of each window's last bar
-    names : one a window
-    timestamps : datetime64 [windows, steps] of the bars, None when calendar features were given
-    sanity : impossible bars that were generated, counted a window
-    batch_rows : rows of a decode step (the largest, if they differed)
-    statistics : in place of ``paths``
+    Attributes
+    ----------
+    paths : float32 [windows, n_paths, steps, 6]
+        Columns open, high, low, close, volume, amount; None when only statistics were kept.
+    last_close : float32 [windows]
+        The close of each window's last bar.
+    names
+        One a window.
+    timestamps : datetime64 [windows, steps]
+        Of the bars; None when calendar features were given.
+    sanity
+        Impossible bars that were generated, counted a window.
+    batch_rows
+        Rows of a decode step (the largest, if they differed).
+    statistics
+        In place of ``paths``.
     """
 
     paths: np.ndarray | None
@@ -185,7 +203,7 @@ def count_impossible(
 ) -> Sanity:
     """:class:`Sanity` of ``paths`` [windows, n_paths, steps, 6].
 
-    last_close, change_std : [windows], of the closes of the context and of their changes
+    ``last_close`` and ``change_std`` [windows] are of the context's closes and of their changes.
     """
     with np.errstate(invalid="ignore"):
         jump = np.abs(paths[:, :, 0, CLOSE] - last_close[:, None])

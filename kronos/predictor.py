@@ -7,6 +7,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -30,12 +31,50 @@ from kronos.forecast import Forecast, count_impossible, merge, repair_bars
 from kronos.prepare import group_by_length, prepare
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos, token_agreement
+from kronos.weights.info import checkpoint_info
 
-__all__ = ["KronosPredictor"]
+__all__ = ["KronosPredictor", "load_predictor"]
 
 DependencyRope = Literal["exact", "trained"]
 Profile = Literal["exact", "fast"]
 DType = Literal["float32", "bfloat16"]
+
+
+def load_predictor(
+    name: str | Path,
+    tokenizer: str | Path | None = None,
+    *,
+    revision: str | None = None,
+    tokenizer_revision: str | None = None,
+    device: str | torch.device = "auto",
+    max_context: int | None = None,
+    **settings: Any,
+) -> KronosPredictor:
+    """A predictor by name: the checkpoint that ships, a published one, or a local folder.
+
+    Parameters
+    ----------
+    name, tokenizer, revision, tokenizer_revision, max_context
+        See :func:`kronos.checkpoint_info`.
+    device, **settings
+        See :class:`KronosPredictor`.
+
+    Raises
+    ------
+    CheckpointError
+        When a file is missing, does not fit, or cannot be fetched.
+    ValueError
+        For a device that is not there, or a setting outside its range.
+    """
+    revisions = {"revision": revision, "tokenizer_revision": tokenizer_revision}
+    info = checkpoint_info(name, tokenizer, max_context=max_context, **revisions)
+    return KronosPredictor(
+        Kronos.from_folder(info.model_folder),
+        KronosTokenizer.from_folder(info.tokenizer_folder),
+        device=device,
+        max_context=info.max_context,
+        **settings,
+    )
 
 
 class KronosPredictor:

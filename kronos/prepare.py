@@ -30,14 +30,22 @@ class WindowGroup:
 class Prepared:
     """What a forecast needs of W windows of one length L.
 
-    x : float32 [W, L, 6], normalised and clipped
-    mean, scale : float32 [W, 6], map normalised bars back
+    Attributes
+    ----------
+    x : float32 [W, L, 6]
+        Normalised and clipped.
+    mean, scale : float32 [W, 6]
+        Map normalised bars back.
     stamp : int64 [W, L + steps, 5]
-    uniforms : float64 [W · paths, steps, 2], None without seeds
-    labels : one a window
-    timestamps : datetime64 [W, steps] of the forecast, None when features were given
+    uniforms : float64 [W · paths, steps, 2]
+        None without seeds.
+    labels
+        One a window.
+    timestamps : datetime64 [W, steps]
+        Of the forecast; None when features were given.
     last_close : float32 [W]
-    change_std : float64 [W], standard deviation of the changes of the close
+    change_std : float64 [W]
+        Standard deviation of the changes of the close.
     """
 
     x: np.ndarray

@@ -30,11 +30,15 @@ class BinarySphericalQuantizer(nn.Module):
 
     Parameters
     ----------
-    bits : length of a code.
-    beta, zeta : weights of the commitment term and of the entropy term.
-    gamma0, gamma : within the entropy term, weights of the entropy of a sample (to be low: sure
-        codes) and of the codebook (to be high: all codes in use).
-    group_size : width of a group of bits in published configurations; must divide ``bits``.
+    bits
+        Length of a code.
+    beta, zeta
+        Weights of the commitment term and of the entropy term.
+    gamma0, gamma
+        Within the entropy term, weights of the entropy of a sample (to be low: sure codes) and of
+        the codebook (to be high: all codes in use).
+    group_size
+        Width of a group of bits in published configurations; must divide ``bits``.
     """
 
     def __init__(
@@ -65,8 +69,11 @@ class BinarySphericalQuantizer(nn.Module):
         positive = torch.sigmoid(4 * z / self.bits**0.5)
         per_bit = torch.stack((positive, 1 - positive), dim=-1)
         sample = entropy(per_bit).sum(dim=-1).mean()
-        codebook = entropy(per_bit.flatten(0, -3).mean(dim=0)).sum()
-        return sample, codebook
+        return sample, entropy(self.average_code(per_bit)).sum()
+
+    def average_code(self, per_bit: Tensor) -> Tensor:
+        """[bits, 2], the mean of the soft codes ``per_bit`` [..., bits, 2]."""
+        return per_bit.flatten(0, -3).mean(dim=0)
 
     def forward(self, z: Tensor) -> tuple[Tensor, Tensor]:
         """Unit vectors ``z`` [..., bits] to their corners [..., bits] and the scalar loss.

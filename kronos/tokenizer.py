@@ -68,9 +68,12 @@ class KronosTokenizer(CheckpointMixin):
         Returns
         -------
         (from s1 alone, from the full code) : each [B, T, d_in]
-        loss : the quantizer's, a scalar
-        codes : [B, T, bits], ±1/√bits
-        joint index : [B, T], over all bits
+        loss : scalar
+            The quantizer's.
+        codes : [B, T, bits]
+            ±1/√bits.
+        joint index : [B, T]
+            Over all bits.
         """
         loss, codes, index = self.tokenizer(self._encode(x))
         coarse = self._decode(self.post_quant_embed_pre(codes[..., : self.s1_bits]))

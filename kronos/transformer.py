@@ -126,16 +126,24 @@ class Kronos(CheckpointMixin):
         Parameters
         ----------
         s1_ids, s2_ids : [B, T]
-        stamp : [B, T, 5], see :func:`kronos.time_features`
-        padding_mask : [B, T], true where there is no bar
-        use_teacher_forcing : s2 is conditioned on ``s1_targets`` [B, T] instead of on an s1
-            sampled from the model's own logits
-        causal : whether s2 at a position is kept from seeing later positions. None, as published
+        stamp : [B, T, 5]
+            See :func:`kronos.time_features`.
+        padding_mask : [B, T]
+            True where there is no bar.
+        use_teacher_forcing
+            Condition s2 on ``s1_targets`` [B, T] instead of on an s1 sampled from the model's
+            own logits.
+        causal
+            Whether s2 at a position is kept from seeing later positions. None, as published
             implementations do: in training mode only. For a loss that means something, pass True.
-        rotate : whether the dependency layer knows positions. Published models are trained with
-            True and decoded without (see :meth:`decode_s2`).
+        rotate
+            Whether the dependency layer knows positions. Published models are trained with True and
+            decoded without (see :meth:`decode_s2`).
 
-        Returns s1 logits [B, T, 2^s1_bits] and s2 logits [B, T, 2^s2_bits].
+        Returns
+        -------
+        s1 logits : [B, T, 2^s1_bits]
+        s2 logits : [B, T, 2^s2_bits]
         """
         hidden = self.hidden_states(s1_ids, s2_ids, stamp, padding_mask)
         s1_logits = self.head.proj_s1(hidden)

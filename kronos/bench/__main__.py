@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,6 @@ import torch
 
 from kronos.bench import compiling, paths, speed
 from kronos.bench.setup import SIZES
-from kronos.bench.table import markdown, replace_section
 from kronos.fast.kernels import KERNELS
 
 
@@ -78,7 +78,7 @@ def add_speed(parser: argparse.ArgumentParser) -> None:
 
 def run_speed(args: argparse.Namespace) -> int:
     result = speed.run(args)
-    return report(result, markdown(result), args.json, args.markdown)
+    return report(result, speed.markdown(result), args.json, args.markdown)
 
 
 def run_compile(args: argparse.Namespace) -> int:
@@ -91,15 +91,25 @@ def run_paths(args: argparse.Namespace) -> int:
     return report(result, paths.markdown(result), args.json, args.markdown)
 
 
-def report(result: dict[str, Any], text: str, json: Path | None, into: Path | None = None) -> int:
+def report(result: dict[str, Any], text: str, path: Path | None, into: Path | None = None) -> int:
     """Print, and write what was asked for."""
     print(text)
-    if json:
-        json.write_text(speed.to_json(result), encoding="utf-8")
+    if path:
+        path.write_text(json.dumps(result, indent=1), encoding="utf-8")
     if into:
         whole = into.read_text(encoding="utf-8") if into.is_file() else ""
         into.write_text(replace_section(whole, text), encoding="utf-8")
     return 0
+
+
+def replace_section(text: str, section: str) -> str:
+    """``text`` with the part under the section's own heading replaced, or the section added."""
+    heading = section.split("\n", 1)[0]
+    before, found, after = text.partition(heading + "\n")
+    if not found:
+        return (text.rstrip() + "\n\n" if text.strip() else "# Benchmarks\n\n") + section
+    following = after.find("\n## ")
+    return before + section + ("" if following < 0 else after[following:])
 
 
 if __name__ == "__main__":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import time
 from statistics import median
 from typing import Any
 
 import numpy as np
 import torch
 
-from kronos.bench.setup import build, hardware, measured, peak_bytes, windows
+from kronos.bench.setup import build, hardware, peak_bytes, windows
 from kronos.devices import resolve_device
 
 __all__ = ["decide", "report", "run"]
@@ -20,62 +21,61 @@ FASTER, MEMORY = 1.1, 1.5
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """``args.iterations`` seeded forecasts each way, models loaded outside the clock."""
     device = resolve_device(args.device)
-    data = windows(args.batch, args.context, args.steps)
-    outcomes: dict[str, dict[str, Any]] = {}
-    want: np.ndarray | None = None
-    for kind in ("eager", "compiled"):
-        # Two models: what is compiled must not warm what is not.
-        predictor = build(args.size, profile="exact", device=device)
-        if kind == "compiled":
-            decoder = predictor.runner.decoder
-            decoder.step = torch.compile(decoder.step, dynamic=True)  # type: ignore[method-assign]
-        if device.type == "cuda":
-            torch.cuda.reset_peak_memory_stats(device)
-        before, times, errors, failures = peak_bytes(), [], [], []
-        for i in range(args.iterations + 1):
-            try:
-                paths: list[np.ndarray] = []
-
-                def forecast(paths: list[np.ndarray] = paths) -> None:
-                    done = predictor.forecast(*data, seeds=range(args.batch))  # noqa: B023
-                    paths.append(done.mean)
-
-                clock = measured(forecast)
-            except Exception as error:  # a compiler may fail in any way; that is the finding
-                failures.append(f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
-                continue
-            want = paths[0] if want is None else want
-            errors.append(float(np.abs(paths[0] / want - 1).max()))
-            if i:  # the first warms up: compilation is reported, not timed
-                times.append(clock.wall)
-            else:
-                warm_up = clock.wall
-        peak = (
-            torch.cuda.max_memory_allocated(device)
-            if device.type == "cuda"
-            else peak_bytes() - before
-        )
-        outcomes[kind] = {
-            "succeeded": len(errors),
-            "of": args.iterations + 1,
-            "failures": sorted(set(failures)),
-            "warm_up_s": warm_up if errors else None,
-            "median_s": median(times) if times else None,
-            "largest_error": max(errors, default=None),
-            "peak_bytes": peak,
-        }
-    counters = torch._dynamo.utils.counters
-    result = {
+    eager, want = measure(args, device)
+    compiled, _ = measure(args, device, compiled=True, want=want)
+    outcomes = {"eager": eager, "compiled": compiled}
+    criteria = decide(outcomes)
+    return {
         "hardware": hardware() | {"device": str(device)},
         "size": args.size,
         "batch": args.batch,
         "steps": args.steps,
         "outcomes": outcomes,
-        "graphs": int(counters["stats"].get("unique_graphs", 0)),
+        "graphs": int(torch._dynamo.utils.counters["stats"].get("unique_graphs", 0)),
+        "criteria": criteria,
+        "compile": all(criteria.values()),
     }
-    result["criteria"] = decide(outcomes)
-    result["compile"] = all(result["criteria"].values())
-    return result
+
+
+def measure(
+    args: argparse.Namespace,
+    device: torch.device,
+    *,
+    compiled: bool = False,
+    want: np.ndarray | None = None,
+) -> tuple[dict[str, Any], np.ndarray | None]:
+    """What one way took, its errors against the forecast ``want``, and the forecast."""
+    data = windows(args.batch, args.context, args.steps)
+    # A model of its own: what is compiled must not warm what is not.
+    predictor = build(args.size, profile="exact", device=device)
+    if compiled:
+        decoder = predictor.runner.decoder
+        decoder.step = torch.compile(decoder.step, dynamic=True)  # type: ignore[method-assign]
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+    before, times, errors, failures = peak_bytes(), [], [], []
+    for _ in range(args.iterations + 1):
+        start = time.perf_counter()
+        try:
+            got = predictor.forecast(*data, seeds=range(args.batch)).mean
+        except Exception as error:  # a compiler may fail in any way; that is the finding
+            failures.append(f"{type(error).__name__}: {str(error).splitlines()[0][:120]}")
+            continue
+        times.append(time.perf_counter() - start)
+        want = got if want is None else want
+        errors.append(float(np.abs(got / want - 1).max()))
+    cuda = device.type == "cuda"
+    outcome = {
+        "succeeded": len(times),
+        "of": args.iterations + 1,
+        "failures": sorted(set(failures)),
+        # The first warms up: compilation is reported, not timed.
+        "warm_up_s": times[0] if times else None,
+        "median_s": median(times[1:]) if times[1:] else None,
+        "largest_error": max(errors, default=None),
+        "peak_bytes": torch.cuda.max_memory_allocated(device) if cuda else peak_bytes() - before,
+    }
+    return outcome, want
 
 
 def decide(outcomes: dict[str, dict[str, Any]]) -> dict[str, bool]:

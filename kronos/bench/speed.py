@@ -19,7 +19,7 @@ from kronos.bench.setup import SIZES, Clock, build, hardware, measured, rates, w
 from kronos.fast.kernels import choose_kernel
 from kronos.predictor import KronosPredictor
 
-__all__ = ["run"]
+__all__ = ["markdown", "run"]
 
 # The plain path is timed on at most this many rows, and scaled.
 PLAIN_ROWS = 12
@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> dict[str, Any]:
                 result["rows"].append(row)
                 print(line(row), file=sys.stderr, flush=True)
                 if args.json:
-                    args.json.write_text(to_json(result), encoding="utf-8")
+                    args.json.write_text(json.dumps(result, indent=1), encoding="utf-8")
     order = list(SIZES)
     result["rows"].sort(key=lambda row: (order.index(row["size"]), row["batch"], row["steps"]))
     return result
@@ -155,15 +155,7 @@ def plain_step(predictor: KronosPredictor, rows: int, length: int) -> Clock:
     return measured(lambda: predictor.forecast(*data, seeds=range(rows), cache=False))
 
 
-def memory(
-    size: str,
-    batch: int,
-    steps: int,
-    context: int,
-    profile: str,
-    kernel: str,
-    budget: int | None = None,
-) -> int:
+def memory(size: str, batch: int, steps: int, context: int, profile: str, kernel: str) -> int:
     """Peak bytes over the import baseline, in a process of its own."""
     code = f"""
 import torch
@@ -171,13 +163,11 @@ from kronos.bench.setup import build, peak_bytes, windows
 base = peak_bytes()
 torch.set_num_threads({torch.get_num_threads()})
 kernel = {kernel!r} if {profile!r} == "fast" else None
-p = build({size!r}, profile={profile!r}, kernel=kernel, device="cpu", memory_budget={budget})
+p = build({size!r}, profile={profile!r}, kernel=kernel, device="cpu")
 p.forecast(*windows({batch}, {context}, {steps}), seeds=range({batch}))
 print(peak_bytes() - base)
 """
-    said = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=os.getcwd()
-    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     return int(said.stdout)
 
 
@@ -191,5 +181,45 @@ def line(row: dict[str, Any]) -> str:
     )
 
 
-def to_json(result: dict[str, Any]) -> str:
-    return json.dumps(result, indent=1)
+def markdown(result: dict[str, Any]) -> str:
+    """The table of :func:`run`, with the hardware and how to read it."""
+    machine, rates = result["hardware"], result["rates"]
+    lines = [
+        "## Kronos inference",
+        "",
+        f"{machine['processor']}, {machine['cores']} cores, {machine['threads']} thread(s), torch "
+        f"{machine['torch']}, kernel `{result['kernel']}`. Context {result['context']}, "
+        "random weights, top-p 0.9, one path a window. Seconds are medians of alternated runs, as "
+        "many as the column runs says; load is the machine's when the row was done.",
+        "",
+        f"Measured ceilings: linear {rates['linear_flops'] / 1e9:.0f} GFLOP/s (stock "
+        f"{rates['stock_flops'] / 1e9:.0f}), reading memory {rates['read_bytes'] / 1e9:.0f} GB/s.",
+        "",
+        "| size | windows × steps | plain s (estimated) | exact s | fast s | exact × | fast × "
+        "| exact × CPU | fast × CPU | tokens/s | of linear | of memory | peak MB exact, fast "
+        "| runs | load |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in result["rows"]:
+        wall, ratio, peak = row["wall_s"], row["ratio"], row["peak_bytes"]
+        lines.append(
+            f"| {row['size']} | {row['batch']} × {row['steps']} | {wall['plain']:.0f} "
+            f"| {wall['exact']:.2f} | {wall['fast']:.2f} | {ratio['exact_wall']:.1f} "
+            f"| {ratio['fast_wall']:.1f} | {ratio['exact_cpu']:.1f} | {ratio['fast_cpu']:.1f} "
+            f"| {row['tokens_per_s']:.0f} "
+            f"| {row['work_flops'] / wall['fast'] / rates['linear_flops']:.0%} "
+            f"| {row['cache_bytes_read'] / wall['fast'] / rates['read_bytes']:.0%} "
+            + ("| –" if peak is None else f"| {peak['exact'] / 1e6:.0f}, {peak['fast'] / 1e6:.0f}")
+            + f" | {row['runs']} | {row['load']:.1f} |"
+        )
+    lines += [
+        "",
+        "Plain is the path that runs the whole model at every step (`cache=False`). It is "
+        "estimated in every row: single steps are timed at the first, middle and last length on "
+        "at most 12 windows, in turn with the other runs, summed by Simpson's rule and scaled by "
+        "the number of windows. The shares are of the two ceilings over the whole run: a prefill "
+        "is bound by the first, a decode step by the second. A bar is two tokens; tokens/s are of "
+        "`fast`.",
+        "",
+    ]
+    return "\n".join(lines)

@@ -50,7 +50,7 @@ class KVCache:
         dtype: torch.dtype,
         head_multiple: int = 1,
     ) -> None:
-        """``head_multiple`` : a head's width is filled up to a multiple of this."""
+        """A head's width is filled up to a multiple of ``head_multiple``."""
         length = blocks_up_to(length)
         self.rows, self.length = rows, length
 
@@ -75,8 +75,8 @@ class KVCache:
 class CacheSlice:
     """The rows of a cache that one prefill fills.
 
-    start, stop : rows of the cache
-    index : [stop - start], which row of the prefill each of them takes; None takes them in order
+    Rows ``start`` to ``stop`` of the cache take the rows ``index`` [stop - start] of the prefill;
+    None takes them in order.
     """
 
     def __init__(self, cache: KVCache, start: int, stop: int, index: Tensor | None = None) -> None:

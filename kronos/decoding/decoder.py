@@ -24,11 +24,18 @@ __all__ = ["Decoder", "attend_newest", "capture_steps"]
 class Decoder:
     """Cached decoding of ``model``.
 
-    dependency_rope : whether the dependency layer rotates by true positions, as in training
-    fixed_shapes : whether a row's last bits depend on the number of rows beside it
-    head_multiple : heads in the cache are filled up to a multiple of this width
-    prefill_rows : contexts that run together at most
-    by_value : whether sampling takes the cheaper top-p
+    Attributes
+    ----------
+    dependency_rope
+        Whether the dependency layer rotates by true positions, as in training.
+    fixed_shapes
+        Whether a row's last bits depend on the number of rows beside it.
+    head_multiple
+        Heads in the cache are filled up to a multiple of this width.
+    prefill_rows
+        Contexts that run together at most.
+    by_value
+        Whether sampling takes the cheaper top-p.
     """
 
     fixed_shapes = True
@@ -134,8 +141,8 @@ def attend_newest(query: Tensor, layer: Tensor, end: int) -> Tensor:
     scratch memory is then aligned differently from thread to thread. Here all scores are padded to
     whole aligned blocks, so a row's bits depend on that row alone.
 
-    layer : [2, R, H, T, E], keys and values; values at [end, next multiple of 16) are finite.
-    Returns [R, H, 1, E].
+    ``layer`` [2, R, H, T, E] holds keys and values, finite up to the next multiple of 16. Returns
+    [R, H, 1, E].
     """
     if layer.device.type != "cpu":
         return F.scaled_dot_product_attention(query, layer[0, :, :, :end], layer[1, :, :, :end])

@@ -51,14 +51,20 @@ def generate_cached(
 
     Parameters
     ----------
-    tokens : (s1, s2) of the contexts, each [W, L]
-    stamp : [W, L + steps, 5], calendar features of the context and of the forecast bars
-    windows : [R], ascending: which window each row continues
-    max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    prefill_rows : rows of a prefill; a short one is filled up with copies where the decoder has
-        fixed shapes
+    tokens : (s1, s2), each [W, L]
+        The contexts.
+    stamp : [W, L + steps, 5]
+        Calendar features of the context and of the forecast bars.
+    windows : [R]
+        Ascending: which window each row continues.
+    max_context
+        Tokens seen at most; older ones are dropped and positions restart at 0.
+    prefill_rows
+        Rows of a prefill; a short one is filled up with copies where the decoder has fixed shapes.
 
-    Returns (s1, s2), each [R, L + steps].
+    Returns
+    -------
+    (s1, s2) : each [R, L + steps]
     """
     length, rows = tokens[0].shape[1], len(windows)
     cache = decoder.new_cache(rows, min(length + steps - 1, max_context))
@@ -141,12 +147,18 @@ def generate_tokens(
 
     Parameters
     ----------
-    tokens : (s1, s2) of the context, each [R, L]
-    stamp : [R, L + steps, 5], calendar features of the context and of the forecast bars
-    max_context : tokens seen at most; older ones are dropped and positions restart at 0
-    dependency_rope : whether the dependency layer rotates by true positions, as in training
+    tokens : (s1, s2), each [R, L]
+        The contexts.
+    stamp : [R, L + steps, 5]
+        Calendar features of the context and of the forecast bars.
+    max_context
+        Tokens seen at most; older ones are dropped and positions restart at 0.
+    dependency_rope
+        Whether the dependency layer rotates by true positions, as in training.
 
-    Returns (s1, s2), each [R, L + steps].
+    Returns
+    -------
+    (s1, s2) : each [R, L + steps]
     """
     length = tokens[0].shape[1]
     s1, s2 = (functional.pad(ids, (0, steps)) for ids in tokens)
@@ -186,7 +198,8 @@ def decode_tokens(tokenizer: KronosTokenizer, tokens: Tokens, *, steps: int) -> 
 def decode_part(tokenizer: KronosTokenizer, x: Tensor, memory: list[Tokens], start: int) -> Tensor:
     """The tokenizer's decoder over positions ``x`` [R, L, D] from ``start`` on.
 
-    memory : keys and values of each block for the positions before; gets those of ``x`` too
+    ``memory`` holds keys and values of each block for the positions before, and gets those of
+    ``x`` too.
     """
     for number, block in enumerate(tokenizer.decoder):
         assert isinstance(block, TransformerBlock)

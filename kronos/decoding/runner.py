@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -186,31 +186,20 @@ class Runner:
         noise: Noise,
         shape: BatchShape,
     ) -> Tokens:
-        if not request.cache:
-            s1, s2 = tokens
-            return generate_tokens(
-                self.decoder.model,
-                (s1[windows], s2[windows]),
-                stamp[windows],
-                steps=request.steps,
-                max_context=self.max_context,
-                sampling=request.sampling,
-                noise=noise,
-                dependency_rope=self.decoder.dependency_rope,
-                on_step=request.on_step,
-            )
-        return generate_cached(
-            self.decoder,
-            tokens,
-            stamp,
-            windows=windows,
-            steps=request.steps,
-            max_context=self.max_context,
-            sampling=request.sampling,
-            noise=noise,
-            prefill_rows=shape.prefill_rows,
-            on_step=request.on_step,
-        )
+        how: dict[str, Any] = {
+            "steps": request.steps,
+            "max_context": self.max_context,
+            "sampling": request.sampling,
+            "noise": noise,
+            "on_step": request.on_step,
+        }
+        decoder = self.decoder
+        if request.cache:
+            how |= {"windows": windows, "prefill_rows": shape.prefill_rows}
+            return generate_cached(decoder, tokens, stamp, **how)
+        s1, s2 = (ids[windows] for ids in tokens)
+        how["dependency_rope"] = decoder.dependency_rope
+        return generate_tokens(decoder.model, (s1, s2), stamp[windows], **how)
 
     def _decode(
         self, request: Request, tokens: Tokens, windows: Tensor, shape: BatchShape

@@ -34,10 +34,15 @@ __all__ = [
 class Sampling:
     """How the next token is chosen.
 
-    T : temperature ≥ 0; 0 is greedy.
-    top_k : keep the k most likely tokens and every tie with the k-th; 0 keeps all.
-    top_p : keep the most likely tokens up to and including the one that brings their probability
-        above this; in (0, 1]. Ignored when top_k > 0, as published implementations do.
+    Attributes
+    ----------
+    T
+        Temperature ≥ 0; 0 is greedy.
+    top_k
+        Keep the k most likely tokens and every tie with the k-th; 0 keeps all.
+    top_p
+        Keep the most likely tokens up to and including the one that brings their probability above
+        this; in (0, 1]. Ignored when top_k > 0, as published implementations do.
     """
 
     T: float = 1.0
@@ -116,8 +121,7 @@ class GlobalNoise:
     takes its own, so that how rows are split into batches changes no token. Each batch starts from
     the same state of the generator.
 
-    total : rows of the whole call
-    rows : [R], those of this batch
+    ``total`` rows are those of the whole call, ``rows`` [R] those of this batch.
     """
 
     seeded = False

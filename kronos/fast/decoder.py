@@ -77,8 +77,7 @@ class FoldedDecoder(Decoder):
 class FastDecoder(FoldedDecoder):
     """The verbs of :class:`kronos.decoding.decoder.Decoder` in torch's operators.
 
-    kernel : of the linears, see :mod:`kronos.fast.blocks`
-    max_context : positions at most
+    ``kernel`` is that of the linears, "stock" or "onednn"; ``max_context`` positions at most.
     """
 
     @torch.inference_mode()
@@ -150,8 +149,6 @@ class NativeDecoder(FoldedDecoder):
     Each thread runs its own windows through all blocks, no thread waits for another, and nothing
     but the cache and the residual stream leaves the processor's caches. A row's bits depend on that
     row alone, whatever the shape of the batch.
-
-    max_context : positions at most
     """
 
     fixed_shapes = False

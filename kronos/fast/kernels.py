@@ -84,8 +84,11 @@ def fast_encoder(
 def choose_kernel(device: str | torch.device = "cpu", *, remembered: bool = True) -> str:
     """The kernel for this machine: the fastest of those that are present and right.
 
-    remembered : take the answer that an earlier probe on this processor model and torch version
-        left, and leave this one's; otherwise measure (about a second)
+    Parameters
+    ----------
+    remembered
+        Take the answer that an earlier probe on this processor model and torch version left, and
+        leave this one's; otherwise measure (about a second).
     """
     if torch.device(device).type != "cpu":
         return "stock"

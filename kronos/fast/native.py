@@ -232,8 +232,8 @@ def run(
 ) -> None:
     """Run ``x`` [W, L, D] through the blocks, in place, from position ``start``.
 
-    layers : caches [2, R, H, T, E] of the blocks, T a multiple of 8
-    rows : [W], the row of the caches that each window reads and writes
+    ``layers`` are the caches [2, R, H, T, E] of the blocks, T a multiple of 8; ``rows`` [W] says
+    which row of them each window reads and writes.
     """
     bound = (Block * len(blocks))(
         *(block.bound(layer) for block, layer in zip(blocks, layers, strict=True))

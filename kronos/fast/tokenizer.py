@@ -79,7 +79,7 @@ class FastBarsDecoder:
     def tails(self, s1: Tensor, s2: Tensor, memory: Memory, index: Tensor) -> Tensor:
         """Normalised bars [R, steps, 6] of generated ids [R, steps].
 
-        index : [R], which row of ``memory`` is the context of each.
+        ``index`` [R] says which row of ``memory`` is the context of each.
         """
         kept = s1.shape[1]
         # Every part has one shape, so that a bar has the same bits however many follow it; whole
@@ -120,10 +120,7 @@ class NativeBarsDecoder:
         self.coarse, self.fine = folded_codes(tokenizer)
 
     def bars(self, s1: Tensor, s2: Tensor, windows: Tensor, steps: int) -> Tensor:
-        """Normalised bars [R, steps, 6] of the last ``steps`` of ids [R, L].
-
-        windows : [R], ascending; rows of one window have the same context
-        """
+        """See :class:`kronos.decoding.runner.BarsDecoder`."""
         if steps == 1:  # the kernel sums a lone position in another order than one of several
             s1, s2 = (F.pad(ids, (0, 1)) for ids in (s1, s2))
             return self.bars(s1, s2, windows, 2)[:, :1]
@@ -151,7 +148,7 @@ class NativeBarsDecoder:
 class NativeEncoder:
     """(s1, s2) of normalised windows: those of ``tokenizer.encode``.
 
-    recomputed : windows so far that the tokenizer's own arithmetic decided
+    ``recomputed`` counts the windows so far that the tokenizer's own arithmetic decided.
     """
 
     @torch.inference_mode()

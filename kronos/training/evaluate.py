@@ -148,9 +148,14 @@ def training_tables(
 class TokenTables:
     """Log probabilities.
 
-    s1, s2 : unigrams [V]
-    next_s1 : [V, V], row = s1 of the bar before
-    s2_given_s1 : [V1, V2], row = s1 of the same bar, which the model's s2 is conditioned on too
+    Attributes
+    ----------
+    s1, s2 : [V]
+        Unigrams.
+    next_s1 : [V, V]
+        Row = s1 of the bar before.
+    s2_given_s1 : [V1, V2]
+        Row = s1 of the same bar, which the model's s2 is conditioned on too.
     """
 
     s1: Tensor

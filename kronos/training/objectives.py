@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kronos.decoding.sampling import inverse_cdf
-from kronos.quantizer import BinarySphericalQuantizer, entropy
+from kronos.quantizer import BinarySphericalQuantizer
 from kronos.tokenizer import KronosTokenizer
 from kronos.training.sampler import Draw
 from kronos.transformer import Kronos, TokenLosses
@@ -65,9 +65,13 @@ class TokenizerObjective(Objective):
 class ModelObjective(Objective):
     """Stage two: the model learns the next tokens of the frozen tokenizer.
 
-    context_weight : weight of the loss on bars inside the context, relative to 1 after it. Inside,
-        the statistics of the window tell something of the bars to come.
-    rotate : whether the dependency layer is trained with rotation, as published models were
+    Parameters
+    ----------
+    context_weight
+        Weight of the loss on bars inside the context, relative to 1 after it. Inside, the
+        statistics of the window tell something of the bars to come.
+    rotate
+        Whether the dependency layer is trained with rotation, as published models were.
     """
 
     def __init__(
@@ -144,12 +148,15 @@ def next_token_losses(
 
     Parameters
     ----------
-    s1, s2 : tokens [B, L]
+    s1, s2 : [B, L]
     stamp : [B, L, 5]
-    weights : [L - 1], of the bars predicted; the loss is the weighted mean
-    sibling_noise : uniforms [B, L - 1]: s2 is conditioned on an s1 sampled with them from the
-        model's own distribution. None conditions it on the true s1 (teacher forcing).
-    rotate : whether the dependency layer knows positions, as in published training
+    weights : [L - 1]
+        Of the bars predicted; the loss is the weighted mean.
+    sibling_noise : [B, L - 1] or None
+        Uniforms: s2 is conditioned on an s1 sampled with them from the model's own distribution.
+        None conditions it on the true s1 (teacher forcing).
+    rotate
+        Whether the dependency layer knows positions, as in published training.
     """
     s1_logits, hidden = model.decode_s1(s1[:, :-1], s2[:, :-1], stamp[:, :-1])
     sibling = s1[:, 1:] if sibling_noise is None else sampled_sibling(s1_logits, sibling_noise)
@@ -188,14 +195,11 @@ class SharedQuantizer(BinarySphericalQuantizer):
 
     average: Average
 
-    def entropies(self, z: Tensor) -> tuple[Tensor, Tensor]:
-        positive = torch.sigmoid(4 * z / self.bits**0.5)
-        per_bit = torch.stack((positive, 1 - positive), dim=-1)
-        own = per_bit.flatten(0, -3).mean(dim=0)
-        together = own
-        if self.training:  # a worker that looks at validation windows does so alone
-            together = own + (self.average(own.detach()) - own.detach())
-        return entropy(per_bit).sum(dim=-1).mean(), entropy(together).sum()
+    def average_code(self, per_bit: Tensor) -> Tensor:
+        own = super().average_code(per_bit)
+        if not self.training:  # a worker that looks at validation windows does so alone
+            return own
+        return own + (self.average(own.detach()) - own.detach())
 
 
 def share_codebook(tokenizer: KronosTokenizer, average: Average) -> None:

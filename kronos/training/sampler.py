@@ -16,7 +16,7 @@ __all__ = ["Draw", "WindowSampler"]
 class Draw:
     """What one worker computes in one step: its windows, and its share of the step's noise.
 
-    noise : float64 [B, L - 1] uniforms in [0, 1), one for every predicted bar
+    ``noise`` float64 [B, L - 1] are uniforms in [0, 1), one for every predicted bar.
     """
 
     batch: Batch
@@ -32,11 +32,17 @@ class WindowSampler:
 
     Parameters
     ----------
-    batch : windows of a step, over all workers
-    epoch_windows : windows of an epoch; rounded up to whole steps
-    context : (shortest, longest) context, drawn once a step
+    batch
+        Windows of a step, over all workers.
+    epoch_windows
+        Windows of an epoch; rounded up to whole steps.
+    context
+        (shortest, longest) context, drawn once a step.
 
-    Raises ValueError unless ``batch`` is a multiple of ``world``.
+    Raises
+    ------
+    ValueError
+        Unless ``batch`` is a multiple of ``world``.
     """
 
     def __init__(

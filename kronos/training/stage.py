@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import OneCycleLR
@@ -20,12 +21,20 @@ __all__ = ["Recipe", "Stage", "step_seed"]
 class Recipe:
     """One stage: AdamW under a one-cycle learning rate (Smith, 2018).
 
-    steps : optimiser steps
-    batch : windows of a step, over all workers and accumulated parts
-    accumulate : parts of a worker's batch whose gradients are added up before a step
-    pct_start, div_factor : share of the steps that the rate rises, and peak over first rate
-    evaluate_every : steps between looks at the validation windows
-    patience : looks without an improvement after which the stage ends; 0 never ends it early
+    Attributes
+    ----------
+    steps
+        Optimiser steps.
+    batch
+        Windows of a step, over all workers and accumulated parts.
+    accumulate
+        Parts of a worker's batch whose gradients are added up before a step.
+    pct_start, div_factor
+        Share of the steps that the rate rises, and peak over first rate.
+    evaluate_every
+        Steps between looks at the validation windows.
+    patience
+        Looks without an improvement after which the stage ends; 0 never ends it early.
     """
 
     steps: int
@@ -60,9 +69,12 @@ class Stage:
 
     Parameters
     ----------
-    objective : the stage's loss on the worker's device
-    wrapped : the same behind DistributedDataParallel; None for one worker
-    autocast : "bfloat16" computes the forward in it, where the hardware is good at it
+    objective
+        The stage's loss on the worker's device.
+    wrapped
+        The same behind DistributedDataParallel; None for one worker.
+    autocast
+        "bfloat16" computes the forward in it, where the hardware is good at it.
     """
 
     def __init__(
@@ -208,7 +220,5 @@ def split_draw(draw: Draw, parts: int) -> list[Draw]:
 
 def step_seed(seed: int, name: str, step: int, rank: int) -> int:
     """A seed of its own for the random numbers of (stage, step, worker)."""
-    import numpy as np
-
     words = np.random.SeedSequence([seed, *name.encode(), step, rank]).generate_state(2)
     return int(words[0]) << 31 | int(words[1]) >> 1

@@ -29,11 +29,18 @@ VOLUME = PRICES
 class TrainingBars:
     """Bars as recorded, sorted by (ticker, time).
 
-    tickers : names, sorted
-    ticker : int64 [N], the number of the ticker a bar belongs to
-    times : datetime64[us] [N], the session or the start of the bar
-    values : float64 [N, 6], columns of ``kronos.bars.COLUMNS``
-    factor : float64 [N], adjusted price = price · factor
+    Attributes
+    ----------
+    tickers
+        Names, sorted.
+    ticker : int64 [N]
+        The number of the ticker a bar belongs to.
+    times : datetime64[us] [N]
+        The session or the start of the bar.
+    values : float64 [N, 6]
+        Columns of ``kronos.bars.COLUMNS``.
+    factor : float64 [N]
+        Adjusted price = price · factor.
     """
 
     tickers: tuple[str, ...]
@@ -70,13 +77,20 @@ def training_bars(
 
     Parameters
     ----------
-    ticker : N names
-    times : N dates or moments
-    values : [N, 6], columns of ``kronos.bars.COLUMNS``
-    factor : [N], None where prices are consistently adjusted
+    ticker : [N]
+        Names.
+    times : [N]
+        Dates or moments.
+    values : [N, 6]
+        Columns of ``kronos.bars.COLUMNS``.
+    factor : [N]
+        None where prices are consistently adjusted.
 
-    Raises ValueError for no bars, a number that is not finite, a factor that is not positive, and
-    for two bars of a ticker at one time.
+    Raises
+    ------
+    ValueError
+        For no bars, a number that is not finite, a factor that is not positive, and for two bars of
+        a ticker at one time.
     """
     values = np.asarray(values, dtype=np.float64)
     moments = np.asarray(times).astype("datetime64[us]")
@@ -107,9 +121,14 @@ def training_bars(
 class WindowRules:
     """How windows are cut and normalised.
 
-    length : bars of a window
-    context : (shortest, longest) first part that its statistics come from; drawn once a step
-    clip : normalised bars are clipped to ± this
+    Attributes
+    ----------
+    length
+        Bars of a window.
+    context
+        (shortest, longest) first part that its statistics come from; drawn once a step.
+    clip
+        Normalised bars are clipped to ± this.
     """
 
     length: int
@@ -132,7 +151,16 @@ class WindowRules:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """x : float32 [B, L, 6] normalised and clipped; stamp : int64 [B, L, 5]; context : bars."""
+    """Windows of one context length.
+
+    Attributes
+    ----------
+    x : float32 [B, L, 6]
+        Normalised and clipped.
+    stamp : int64 [B, L, 5]
+    context : int
+        Bars.
+    """
 
     x: Tensor
     stamp: Tensor

@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from kronos.weights.folder import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, one_line
+from kronos.weights.folder import CONFIG_FILE, WEIGHTS_FILE, CheckpointError, check_files, one_line
 from kronos.weights.hub import fetch
 
 __all__ = ["CheckpointMixin"]
@@ -39,14 +39,22 @@ class CheckpointMixin(nn.Module, PyTorchModelHubMixin):
 
         Parameters
         ----------
-        pretrained_model_name_or_path : an existing folder, or ``owner/name`` on the Hub.
-        revision : branch, tag or commit on the Hub.
-        cache_dir, force_download, local_files_only, token : as in ``huggingface_hub``.
-        map_location : device of the weights.
-        model_kwargs : constructor arguments that replace those of ``config.json``.
+        pretrained_model_name_or_path
+            An existing folder, or ``owner/name`` on the Hub.
+        revision
+            Branch, tag or commit on the Hub.
+        cache_dir, force_download, local_files_only, token
+            As in ``huggingface_hub``.
+        map_location
+            Device of the weights.
+        model_kwargs
+            Constructor arguments that replace those of ``config.json``.
 
-        Raises :class:`CheckpointError` when a file is missing or does not fit, or when the Hub
-        cannot be reached and the files are not in its local cache.
+        Raises
+        ------
+        CheckpointError
+            When a file is missing or does not fit, or when the Hub cannot be reached and the files
+            are not in its local cache.
         """
         name = str(pretrained_model_name_or_path)
         folder = Path(name)
@@ -66,12 +74,8 @@ class CheckpointMixin(nn.Module, PyTorchModelHubMixin):
         cls, folder: Path, *, map_location: str | torch.device = "cpu", **model_kwargs: Any
     ) -> Self:
         """Build from ``config.json``, load ``model.safetensors`` with ``strict=True``."""
+        check_files(folder)
         arguments = read_config(folder) | model_kwargs
-        weights = folder / WEIGHTS_FILE
-        if not weights.is_file():
-            raise CheckpointError(
-                f"{folder}: no {WEIGHTS_FILE}; a checkpoint folder needs its weights"
-            )
         known = set(inspect.signature(cls.__init__).parameters) - {"self"}
         if missing := sorted(known - set(arguments)):
             raise CheckpointError(
@@ -79,7 +83,7 @@ class CheckpointMixin(nn.Module, PyTorchModelHubMixin):
             )
         try:
             module = cls(**{key: arguments[key] for key in known})
-            state = load_file(weights)
+            state = load_file(folder / WEIGHTS_FILE)
         except (ValueError, TypeError, SafetensorError) as error:
             raise CheckpointError(f"{folder}: {one_line(error)}") from error
         check_state(folder, state, module.state_dict())
@@ -94,10 +98,6 @@ class CheckpointMixin(nn.Module, PyTorchModelHubMixin):
 def read_config(folder: Path) -> dict[str, Any]:
     """Constructor arguments from ``config.json``."""
     path = folder / CONFIG_FILE
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: no {CONFIG_FILE}; a checkpoint folder needs its arguments"
-        )
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:

@@ -14,6 +14,7 @@ __all__ = [
     "CONFIG_FILE",
     "WEIGHTS_FILE",
     "CheckpointError",
+    "check_files",
     "checkpoint_sha256",
     "one_line",
 ]
@@ -25,6 +26,15 @@ CARD_FILE = "README.md"
 
 class CheckpointError(ValueError):
     """A checkpoint cannot be used. One line: which one, what is missing or wrong, what to do."""
+
+
+def check_files(folder: Path) -> None:
+    """Raise :class:`CheckpointError` unless the arguments and the weights are there."""
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (folder / file).is_file():
+            raise CheckpointError(
+                f"{folder}: no {file}; a checkpoint folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
+            )
 
 
 def checkpoint_sha256(folder: Path) -> str:

@@ -11,9 +11,8 @@ from huggingface_hub import metadata_load
 
 from kronos.weights.folder import (
     CARD_FILE,
-    CONFIG_FILE,
-    WEIGHTS_FILE,
     CheckpointError,
+    check_files,
     checkpoint_sha256,
     one_line,
 )
@@ -45,8 +44,12 @@ PUBLISHED = {
 class CheckpointInfo:
     """Which checkpoint a forecast comes from.
 
-    trained_until : last date used for training or selection; None when the card does not say
-    model_sha256, tokenizer_sha256 : over ``config.json`` and ``model.safetensors`` of each
+    Attributes
+    ----------
+    trained_until
+        Last date used for training or selection; None when the card does not say.
+    model_sha256, tokenizer_sha256
+        Over ``config.json`` and ``model.safetensors`` of each.
     """
 
     name: str
@@ -70,16 +73,23 @@ def checkpoint_info(
 
     Parameters
     ----------
-    name : "kronos-nano"; a Hub repository such as "NeoQuasar/Kronos-small"; a folder with
-        ``model/`` and ``tokenizer/``; or a model folder (then ``tokenizer`` is needed)
-    tokenizer : Hub repository or folder; None takes the one that belongs to ``name``
-    revision, tokenizer_revision : branch, tag or commit on the Hub
-    max_context : None takes the card's ``max_context``, else the published one, else 512
+    name
+        "kronos-nano"; a Hub repository such as "NeoQuasar/Kronos-small"; a folder with ``model/``
+        and ``tokenizer/``; or a model folder (then ``tokenizer`` is needed).
+    tokenizer
+        Hub repository or folder; None takes the one that belongs to ``name``.
+    revision, tokenizer_revision
+        Branch, tag or commit on the Hub.
+    max_context
+        None takes the card's ``max_context``, else the published one, else 512.
 
-    Raises :class:`CheckpointError`.
+    Raises
+    ------
+    CheckpointError
+        When a file is missing or does not fit, or cannot be fetched.
     """
     model_folder, found_tokenizer = _locate(name, revision)
-    _check_files(model_folder)
+    check_files(model_folder)
     if tokenizer is not None:
         tokenizer_folder = _folder_of(tokenizer, tokenizer_revision, part="tokenizer")
     elif found_tokenizer is not None:
@@ -92,7 +102,7 @@ def checkpoint_info(
         raise CheckpointError(
             f"{name}: no tokenizer is known for this model; name one (tokenizer=)"
         )
-    _check_files(tokenizer_folder)
+    check_files(tokenizer_folder)
     card = _card(model_folder)
     published = PUBLISHED.get(str(name))
     return CheckpointInfo(
@@ -128,14 +138,6 @@ def _folder_of(name: str | Path, revision: str | None, *, part: str) -> Path:
             f"{', '.join(PUBLISHED)}, another owner/name on the Hub, or a folder"
         )
     return fetch(text, revision=revision)
-
-
-def _check_files(folder: Path) -> None:
-    for file in (CONFIG_FILE, WEIGHTS_FILE):
-        if not (folder / file).is_file():
-            raise CheckpointError(
-                f"{folder}: no {file}; a checkpoint folder holds {CONFIG_FILE} and {WEIGHTS_FILE}"
-            )
 
 
 def _card(folder: Path) -> dict[str, Any]:

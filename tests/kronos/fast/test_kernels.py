@@ -18,7 +18,8 @@ from kronos_golden import Golden
 from places import ROOT
 
 from kronos import Kronos, KronosPredictor, KronosTokenizer
-from kronos.bench import compiling, table
+from kronos.bench import compiling
+from kronos.bench.__main__ import replace_section
 from kronos.decoding.cache import CacheSlice
 from kronos.decoding.decoder import Decoder
 from kronos.fast import kernels, machine
@@ -279,10 +280,10 @@ def test_compiling_is_not_asked_for_by_the_environment(
 
 def test_a_section_is_replaced_in_its_place() -> None:
     text = "# Benchmarks\n\n## Kronos inference\n\nold\n\n## Scoring\n\nkept\n"
-    assert table.replace_section(text, "## Kronos inference\n\nnewer\n") == (
+    assert replace_section(text, "## Kronos inference\n\nnewer\n") == (
         "# Benchmarks\n\n## Kronos inference\n\nnewer\n\n## Scoring\n\nkept\n"
     )
-    assert table.replace_section("", "## A\n") == "# Benchmarks\n\n## A\n"
+    assert replace_section("", "## A\n") == "# Benchmarks\n\n## A\n"
 
 
 def test_the_benchmark_runs(tmp_path: Path) -> None:
