@@ -164,3 +164,19 @@ class TransformerBlock(nn.Module):
     def forward(self, x: Tensor, padding_mask: Tensor | None = None) -> Tensor:
         x = x + self.self_attn(self.norm1(x), causal=True, padding_mask=padding_mask)
         return x + self.ffn(self.norm2(x))
+
+    def project(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Query, key and value [B, H, T, E] of ``x`` [B, T, D], whose first position is ``start``.
+
+        With :meth:`finish` the block for a cache, which does the attention between the two.
+        """
+        attention, normed = self.self_attn, self.norm1(x)
+        query = attention.split_heads(attention.q_proj(normed))
+        key = attention.split_heads(attention.k_proj(normed))
+        value = attention.split_heads(attention.v_proj(normed))
+        return attention.rotary(query, start), attention.rotary(key, start), value
+
+    def finish(self, x: Tensor, mixed: Tensor) -> Tensor:
+        """The block's output, given its input [B, T, D] and what attention mixed [B, H, T, E]."""
+        x = x + self.self_attn.merge(mixed)
+        return x + self.ffn(self.norm2(x))

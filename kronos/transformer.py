@@ -40,12 +40,11 @@ class DependencyLayer(nn.Module):
         *,
         causal: bool,
         rotate: bool,
-        start: int = 0,
         padding_mask: Tensor | None = None,
     ) -> Tensor:
         """``hidden`` [B, T, D] and ``sibling`` [B, T or 1, D] to [B, T, D]."""
         mixed = self.cross_attn(
-            sibling, hidden, causal=causal, rotate=rotate, start=start, padding_mask=padding_mask
+            sibling, hidden, causal=causal, rotate=rotate, padding_mask=padding_mask
         )
         return self.norm(hidden + mixed)
 

@@ -10,12 +10,14 @@ Shapes: r or R rows, L positions, D width, V tokens. A decoder has four verbs:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from kronos.decoding.cache import CacheSlice, KVCache, blocks_up_to
-from kronos.layers import Attention
 from kronos.transformer import Kronos
 
 __all__ = ["Decoder", "attend_newest", "capture_steps"]
@@ -46,6 +48,7 @@ class Decoder:
 
     def __init__(self, model: Kronos, *, dependency_rope: bool = False) -> None:
         self.model = model
+        self.blocks: Sequence[Any] = model.transformer
         self.dependency_rope = dependency_rope
         weight = model.head.proj_s1.weight
         self.device, self.dtype = weight.device, weight.dtype
@@ -73,34 +76,36 @@ class Decoder:
         width = max(block.ffn.w1.out_features for block in self.model.transformer)
         return positions * (8 * self.model.d_model + 2 * width) * self.dtype.itemsize
 
+    def embed(self, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
+        """[r, L, D] of ids [r, L] and calendar features [r, L, 5]."""
+        return self.model.embedding(s1, s2) + self.model.time_emb(stamp)
+
+    def normed(self, x: Tensor) -> Tensor:
+        """Hidden states of the last block's output ``x`` [r, L, D]."""
+        return self.model.norm(x)
+
     def prefill(self, s1: Tensor, s2: Tensor, stamp: Tensor, target: CacheSlice) -> Tensor:
         """Run contexts (ids [r, L], stamp [r, L, 5]) from position 0 and fill ``target``.
 
         Returns the normed hidden state [r, D] of the last position.
         """
-        model, cache = self.model, target.cache
-        x = model.embedding(s1, s2) + model.time_emb(stamp)
-        for block, layer in zip(model.transformer, cache.blocks, strict=True):
-            attention, normed = block.self_attn, block.norm1(x)
-            query, key, value = project(attention, normed)
+        x = self.embed(s1, s2, stamp)
+        for block, layer in zip(self.blocks, target.cache.blocks, strict=True):
+            query, key, value = block.project(x, 0)
             target.write(layer, key, value)
-            x = x + attention.attend(query, key, value, causal=True)
-            x = x + block.ffn(block.norm2(x))
-        hidden = model.norm(x)
-        target.write(cache.dependency, *self.dependency_memory(hidden, 0))
+            x = block.finish(x, F.scaled_dot_product_attention(query, key, value, is_causal=True))
+        hidden = self.normed(x)
+        target.write(target.cache.dependency, *self.dependency_memory(hidden, 0))
         return hidden[:, -1]
 
     def step(self, s1: Tensor, s2: Tensor, stamp: Tensor, cache: KVCache, position: int) -> Tensor:
         """Run one position of every row (ids [R], stamp [R, 5]); returns hidden [R, D]."""
-        model, end = self.model, position + 1
-        x = model.embedding(s1[:, None], s2[:, None]) + model.time_emb(stamp[:, None])
-        for block, layer in zip(model.transformer, cache.blocks, strict=True):
-            attention, normed = block.self_attn, block.norm1(x)
-            query, key, value = project(attention, normed, position)
+        x = self.embed(s1[:, None], s2[:, None], stamp[:, None])
+        for block, layer in zip(self.blocks, cache.blocks, strict=True):
+            query, key, value = block.project(x, position)
             cache.append(layer, key, value, position)
-            x = x + attention.merge(attend_newest(query, layer, end))
-            x = x + block.ffn(block.norm2(x))
-        hidden = model.norm(x)
+            x = block.finish(x, attend_newest(query, layer, position + 1))
+        hidden = self.normed(x)
         cache.append(cache.dependency, *self.dependency_memory(hidden, position), position)
         return hidden[:, 0]
 
@@ -124,14 +129,6 @@ class Decoder:
             query = cross.rotary(query, end - 1)
         mixed = cross.merge(attend_newest(query, cache.dependency, end))
         return model.head.proj_s2(model.dep_layer.norm(hidden + mixed[:, 0]))
-
-
-def project(attention: Attention, x: Tensor, start: int = 0) -> tuple[Tensor, Tensor, Tensor]:
-    """Query, key and value [r, H, L, E] of ``x`` [r, L, D], rotated from position ``start`` on."""
-    query = attention.split_heads(attention.q_proj(x))
-    key = attention.split_heads(attention.k_proj(x))
-    value = attention.split_heads(attention.v_proj(x))
-    return attention.rotary(query, start), attention.rotary(key, start), value
 
 
 def attend_newest(query: Tensor, layer: Tensor, end: int) -> Tensor:

@@ -16,22 +16,24 @@ side.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from kronos.decoding.cache import DECODED_TOGETHER, CacheSlice, KVCache, up_to
-from kronos.decoding.decoder import Decoder, project
+from kronos.decoding.decoder import Decoder
 from kronos.decoding.sampling import Noise, Sampling, choose
-from kronos.layers import TransformerBlock
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos
 
-__all__ = ["decode_tokens", "generate_cached", "generate_tokens"]
+__all__ = ["Memory", "Tokens", "decode_tokens", "generate_cached", "generate_tokens", "run_blocks"]
 
 Tokens = tuple[Tensor, Tensor]
+# Keys and values [R, H, L, E] of each block.
+Memory = list[tuple[Tensor, Tensor]]
 
 
 def generate_cached(
@@ -185,34 +187,31 @@ def decode_tokens(tokenizer: KronosTokenizer, tokens: Tokens, *, steps: int) -> 
     padding = up_to(steps, DECODED_TOGETHER) - steps
     codes = tokenizer.tokenizer.corners(*(functional.pad(ids, (0, padding)) for ids in tokens))
     x = tokenizer.post_quant_embed(codes.type_as(tokenizer.head.weight))
-    memory: list[Tokens] = []
+    memory: Memory = []
     if before:
-        decode_part(tokenizer, x[:, :before], memory, 0)
+        run_blocks(tokenizer.decoder, x[:, :before], memory, 0)
     bars = []
     for start in range(before, x.shape[1], DECODED_TOGETHER):
         part = x[:, start : start + DECODED_TOGETHER]
-        bars.append(tokenizer.head(decode_part(tokenizer, part, memory, start)))
+        bars.append(tokenizer.head(run_blocks(tokenizer.decoder, part, memory, start)))
     return torch.cat(bars, dim=1)[:, :steps]
 
 
-def decode_part(tokenizer: KronosTokenizer, x: Tensor, memory: list[Tokens], start: int) -> Tensor:
-    """The tokenizer's decoder over positions ``x`` [R, L, D] from ``start`` on.
+def run_blocks(blocks: Iterable[Any], x: Tensor, memory: Memory, start: int) -> Tensor:
+    """The output [R, L, D] of ``blocks`` over positions ``x`` [R, L, D] from ``start`` on.
 
     ``memory`` holds keys and values of each block for the positions before, and gets those of
     ``x`` too.
     """
-    for number, block in enumerate(tokenizer.decoder):
-        assert isinstance(block, TransformerBlock)
-        normed = block.norm1(x)
-        query, key, value = project(block.self_attn, normed, start)
-        if start:
+    seen = start + x.shape[1]
+    mask = torch.ones(x.shape[1], seen, dtype=torch.bool, device=x.device).tril(start)
+    for number, block in enumerate(blocks):
+        query, key, value = block.project(x, start)
+        if number < len(memory):
             keys, values = memory[number]
-            key, value = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
-            memory[number] = key, value
+            memory[number] = torch.cat((keys, key), dim=2), torch.cat((values, value), dim=2)
         else:
             memory.append((key, value))
-        mask = torch.ones(x.shape[1], key.shape[2], dtype=torch.bool, device=x.device).tril(start)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
-        x = x + block.self_attn.merge(mixed)
-        x = x + block.ffn(block.norm2(x))
+        mixed = functional.scaled_dot_product_attention(query, *memory[number], attn_mask=mask)
+        x = block.finish(x, mixed)
     return x

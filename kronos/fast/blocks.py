@@ -107,10 +107,10 @@ def interleaved(weight: Tensor, heads: int) -> Tensor:
 class FastBlock:
     """One :class:`kronos.layers.TransformerBlock`."""
 
-    def __init__(self, block: TransformerBlock, kernel: str) -> None:
+    def __init__(self, block: TransformerBlock, kernel: str, rotation: Rotation) -> None:
         linear = linear_factory(kernel)
         attention, ffn = block.self_attn, block.ffn
-        self.heads = attention.n_heads
+        self.heads, self.rotation = attention.n_heads, rotation
         self.eps = block.norm1.eps
         self.qkv = linear(*fused_qkv(attention, block.norm1))
         self.out = linear(attention.out_proj.weight, attention.out_proj.bias)
@@ -118,11 +118,11 @@ class FastBlock:
         self.w1, self.w3 = linear(ffn.w1.weight * scale), linear(ffn.w3.weight * scale)
         self.w2 = linear(ffn.w2.weight)
 
-    def project(self, x: Tensor, rotation: Rotation, start: int) -> tuple[Tensor, Tensor, Tensor]:
+    def project(self, x: Tensor, start: int) -> tuple[Tensor, Tensor, Tensor]:
         """Query, key and value [r, H, L, E] of ``x`` [r, L, D]."""
         normed = F.rms_norm(x, x.shape[-1:], None, self.eps)
         qkv = self.qkv(normed).unflatten(-1, (3 * self.heads, -1))
-        turned = rotation(qkv[:, :, : 2 * self.heads], start)
+        turned = self.rotation(qkv[:, :, : 2 * self.heads], start)
         query, key = turned.transpose(1, 2).chunk(2, dim=1)
         return query, key, qkv[:, :, 2 * self.heads :].transpose(1, 2)
 

@@ -62,7 +62,6 @@ class FoldedDecoder(Decoder):
         return sum(p.numel() * p.element_size() for p in self.model.parameters())
 
     def embed(self, s1: Tensor, s2: Tensor, stamp: Tensor) -> Tensor:
-        """[r, L, D] of ids [r, L] and calendar features [r, L, 5]."""
         ids = torch.cat((s1.unsqueeze(-1), s2.unsqueeze(-1), stamp), dim=-1) + self.offsets
         bags = F.embedding_bag(ids.flatten(0, 1), self.table, mode="sum")
         return bags.unflatten(0, s1.shape)
@@ -86,8 +85,8 @@ class FastDecoder(FoldedDecoder):
     ) -> None:
         linear = linear_factory(kernel)
         super().__init__(model, linear, dependency_rope)
-        self.blocks = [FastBlock(block, kernel) for block in model.transformer]
-        self.rotation = Rotation(model.transformer[0].self_attn.rotary, max_context)
+        rotation = Rotation(model.transformer[0].self_attn.rotary, max_context)
+        self.blocks = [FastBlock(block, kernel, rotation) for block in model.transformer]
         cross = model.dep_layer.cross_attn
         self.cross_heads = cross.n_heads
         self.cross_rotation = Rotation(cross.rotary, max_context)
@@ -112,27 +111,6 @@ class FastDecoder(FoldedDecoder):
         if self.dependency_rope:
             key = self.cross_rotation(key, start)
         return key.transpose(1, 2), value.transpose(1, 2)
-
-    def prefill(self, s1: Tensor, s2: Tensor, stamp: Tensor, target: CacheSlice) -> Tensor:
-        x = self.embed(s1, s2, stamp)
-        for block, layer in zip(self.blocks, target.cache.blocks, strict=True):
-            query, key, value = block.project(x, self.rotation, 0)
-            target.write(layer, key, value)
-            mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
-            x = block.finish(x, mixed)
-        hidden = self.normed(x)
-        target.write(target.cache.dependency, *self.dependency_memory(hidden, 0))
-        return hidden[:, -1]
-
-    def step(self, s1: Tensor, s2: Tensor, stamp: Tensor, cache: KVCache, position: int) -> Tensor:
-        x = self.embed(s1[:, None], s2[:, None], stamp[:, None])
-        for block, layer in zip(self.blocks, cache.blocks, strict=True):
-            query, key, value = block.project(x, self.rotation, position)
-            cache.append(layer, key, value, position)
-            x = block.finish(x, attend_newest(query, layer, position + 1))
-        hidden = self.normed(x)
-        cache.append(cache.dependency, *self.dependency_memory(hidden, position), position)
-        return hidden[:, 0]
 
     def s2_logits(self, hidden: Tensor, s1: Tensor, cache: KVCache, end: int) -> Tensor:
         query = self.queries[s1].unflatten(-1, (1, self.cross_heads, -1))

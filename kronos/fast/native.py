@@ -13,6 +13,7 @@ import platform
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Sequence
 from ctypes import c_float, c_long, c_void_p
 from functools import cache
 from pathlib import Path
@@ -223,7 +224,7 @@ class NativeBlock:
 
 
 def run(
-    blocks: list[NativeBlock],
+    blocks: Sequence[NativeBlock],
     layers: list[Tensor],
     x: Tensor,
     rows: Tensor,

@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from kronos.decoding.cache import DECODED_TOGETHER, blocks_up_to, up_to
+from kronos.decoding.generation import Memory, run_blocks
 from kronos.decoding.runner import row_chunks
 from kronos.fast.blocks import FastBlock, Rotation, linear_factory
 from kronos.fast.native import NativeBlock, NativeLinear, rotations, run
@@ -20,7 +21,6 @@ from kronos.tokenizer import KronosTokenizer
 
 __all__ = ["FastBarsDecoder", "NativeBarsDecoder", "NativeEncoder", "supports_tokenizer"]
 
-Memory = list[tuple[Tensor, Tensor]]
 # Contexts, and rows, that run together in torch: every forward has this shape, short ones are
 # filled up.
 ROWS = 8
@@ -37,10 +37,10 @@ class FastBarsDecoder:
     @torch.inference_mode()
     def __init__(self, tokenizer: KronosTokenizer, *, kernel: str, max_context: int) -> None:
         linear = linear_factory(kernel)
-        self.blocks = [FastBlock(block, kernel) for block in tokenizer.decoder]
         # Without blocks nothing is rotated, and any table will do.
-        rotary = tokenizer.decoder[0].self_attn.rotary if self.blocks else RotaryEmbedding(2)
-        self.rotation = Rotation(rotary, max_context + DECODED_TOGETHER)
+        rotary = tokenizer.decoder[0].self_attn.rotary if tokenizer.decoder else RotaryEmbedding(2)
+        rotation = Rotation(rotary, max_context + DECODED_TOGETHER)
+        self.blocks = [FastBlock(block, kernel, rotation) for block in tokenizer.decoder]
         self.head = linear(tokenizer.head.weight, tokenizer.head.bias)
         self.coarse, self.fine = folded_codes(tokenizer)
 
@@ -69,7 +69,7 @@ class FastBarsDecoder:
         """Keys and values [r, H, L, E] that contexts (ids [r, L]) leave in each block."""
         x, memory = self.embed(s1, s2), []
         for i, block in enumerate(self.blocks):
-            query, key, value = block.project(x, self.rotation, 0)
+            query, key, value = block.project(x, 0)
             memory.append((key, value))
             if i + 1 < len(self.blocks):
                 mixed = F.scaled_dot_product_attention(query, key, value, is_causal=True)
@@ -87,19 +87,11 @@ class FastBarsDecoder:
         padding = up_to(kept, DECODED_TOGETHER) - kept
         inputs = self.embed(*(F.pad(ids, (0, padding)) for ids in (s1, s2)))
         held = [(keys[index], values[index]) for keys, values in memory]
-        length = memory[0][0].shape[2] if memory else 0
+        start = memory[0][0].shape[2] if memory else 0
         done = []
-        for x in inputs.split(DECODED_TOGETHER, dim=1):
-            seen = length + x.shape[1]
-            mask = torch.ones(x.shape[1], seen, dtype=torch.bool, device=x.device).tril(length)
-            for number, block in enumerate(self.blocks):
-                query, key, value = block.project(x, self.rotation, length)
-                keys, values = held[number]
-                held[number] = torch.cat((keys, key), 2), torch.cat((values, value), 2)
-                mixed = F.scaled_dot_product_attention(query, *held[number], attn_mask=mask)
-                x = block.finish(x, mixed)
-            done.append(self.head(x))
-            length = seen
+        for part in inputs.split(DECODED_TOGETHER, dim=1):
+            done.append(self.head(run_blocks(self.blocks, part, held, start)))
+            start += DECODED_TOGETHER
         return torch.cat(done, dim=1)[:, :kept]
 
 

@@ -123,4 +123,5 @@ def test_predictor(golden: Golden, file: str, path: str) -> None:
     got = pd.concat(results)
     assert list(got.index) == list(want.timestamps)
     rtol = TOLERANCE if path == "exact" else 1e-4
-    np.testing.assert_allclose(got, want[list(got.columns)], rtol=rtol)
+    # Without volume that column is noise around 0, 1e-5 wide: of that, a millionth may differ.
+    np.testing.assert_allclose(got, want[list(got.columns)], rtol=rtol, atol=1e-11)

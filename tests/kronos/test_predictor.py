@@ -9,6 +9,7 @@ import torch
 from kronos_golden import Golden, daily_stamps, random_bars
 
 from kronos import Forecast, KronosPredictor, time_features
+from kronos.decoding.decoder import Decoder
 
 STEPS = 4
 
@@ -267,3 +268,12 @@ def test_bad_settings(learned: Golden, setting: dict[str, Any], rule: str) -> No
 def test_a_device_that_is_not_there(learned: Golden) -> None:
     with pytest.raises(ValueError, match="'cuda' is not available"):
         KronosPredictor(learned.model(), learned.tokenizer(), device="cuda")
+
+
+def test_compiling_is_not_asked_for_by_the_environment(
+    learned: Golden, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KRONOS_COMPILE", "1")
+    with pytest.warns(UserWarning, match="KRONOS_COMPILE=1 has no effect, eager mode is used"):
+        predictor = KronosPredictor(learned.model(), learned.tokenizer(), "cpu")
+    assert predictor.runner.decoder.step.__func__ is Decoder.step

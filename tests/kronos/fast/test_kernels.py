@@ -1,4 +1,4 @@
-"""The probe, its memory, the compiled attention, the benchmark and the compile decision."""
+"""The probe, its memory and the compiled kernel."""
 
 from __future__ import annotations
 
@@ -10,18 +10,13 @@ import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 from kronos_golden import Golden
-from places import ROOT
 
 from kronos import Kronos, KronosPredictor, KronosTokenizer
-from kronos.bench import compiling
-from kronos.bench.__main__ import replace_section
 from kronos.decoding.cache import CacheSlice
-from kronos.decoding.decoder import Decoder
 from kronos.fast import kernels, machine
 from kronos.fast.decoder import NativeDecoder
 from kronos.fast.kernels import fast_decoder, fast_encoder
@@ -246,55 +241,3 @@ class TestNative:
         tokenizer = KronosTokenizer(6, 24, 2, 48, 2, 2, 0, 0, 0, 5, 5, 0.05, 1.0, 1.1, 0.05, 5)
         assert fast_encoder(tokenizer, kernel="native", max_context=9) is None
         KronosPredictor(model, tokenizer, "cpu", profile="fast", kernel="native")
-
-
-def outcome(**change: Any) -> dict[str, Any]:
-    return {"succeeded": 6, "of": 6, "failures": [], "warm_up_s": 1.0, "median_s": 1.0,
-            "largest_error": 0.0, "peak_bytes": 100} | change  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("compiled", "passes"),
-    [
-        (outcome(median_s=0.8), True),
-        (outcome(median_s=0.95), False),
-        (outcome(median_s=0.8, largest_error=0.1), False),
-        (outcome(median_s=0.8, peak_bytes=150), False),
-        (outcome(median_s=0.8, succeeded=5), False),
-        (outcome(median_s=None, succeeded=0, largest_error=None), False),
-    ],
-)
-def test_compile_criteria(compiled: dict[str, Any], passes: bool) -> None:
-    criteria = compiling.decide({"eager": outcome(), "compiled": compiled})
-    assert all(criteria.values()) is passes
-
-
-def test_compiling_is_not_asked_for_by_the_environment(
-    learned: Golden, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("KRONOS_COMPILE", "1")
-    with pytest.warns(UserWarning, match="KRONOS_COMPILE=1 has no effect, eager mode is used"):
-        predictor = KronosPredictor(learned.model(), learned.tokenizer(), "cpu")
-    assert predictor.runner.decoder.step.__func__ is Decoder.step
-
-
-def test_a_section_is_replaced_in_its_place() -> None:
-    text = "# Benchmarks\n\n## Kronos inference\n\nold\n\n## Scoring\n\nkept\n"
-    assert replace_section(text, "## Kronos inference\n\nnewer\n") == (
-        "# Benchmarks\n\n## Kronos inference\n\nnewer\n\n## Scoring\n\nkept\n"
-    )
-    assert replace_section("", "## A\n") == "# Benchmarks\n\n## A\n"
-
-
-def test_the_benchmark_runs(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "kronos.bench", "--sizes", "tiny", "--batches", "3", "--steps",
-               "2", "--context", "20", "--repeats", "1", "--threads", "1", "--no-memory",
-               "--kernel", "stock", "--json", "out.json", "--markdown", "out.md"]  # fmt: skip
-    root = ROOT
-    subprocess.run(
-        command, cwd=tmp_path, env={"PYTHONPATH": str(root), "PATH": ""}, check=True,
-        capture_output=True,
-    )  # fmt: skip
-    (row,) = json.loads((tmp_path / "out.json").read_text())["rows"]
-    assert row["windows_with_equal_prices"] == 3
-    assert "| tiny | 3 × 2 |" in (tmp_path / "out.md").read_text()
