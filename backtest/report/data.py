@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from ..gates.rules import GateRules
+from .formatting import is_number
 
 __all__ = ["FRAME_SCHEMAS", "ReportData"]
 
@@ -156,7 +157,27 @@ class ReportData:
         block = (self.metrics.get("in_training") or {}) if in_training else self.metrics
         return (block.get("horizons") or {}).get(str(horizon)) or {}
 
+    def period(self, frame: str, *, in_training: bool = False) -> pl.DataFrame:
+        """The rows of a frame before or after the end of training; no flag counts as after."""
+        inside = pl.col("in_training").fill_null(False)
+        return getattr(self, frame).filter(inside == in_training)
+
     @property
     def judged_dates(self) -> int:
         """Out-of-sample dates judged at the horizon that has most of them."""
         return max((self.horizon(h).get("n_dates") or 0 for h in self.horizons), default=0)
+
+    def threshold(self, gate: str, word: str) -> float | None:
+        """The threshold of the first condition of `gate` whose name contains `word`, if any.
+
+        A condition made of others ("on at least 2 horizons") is passed over: its threshold is a
+        count.
+        """
+        gates = [g for g in self.gates.get("gates") or [] if g.get("name") == gate]
+        conditions = [c for g in gates for c in g.get("conditions") or []]
+        wholes = {condition.get("part_of") for condition in conditions}
+        for condition in conditions:
+            name, threshold = str(condition.get("name", "")), condition.get("threshold")
+            if name not in wholes and word in name.lower() and is_number(threshold):
+                return float(threshold)
+        return None

@@ -7,13 +7,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import judging_tables, lists, strategy_tables, tables, verdict
-from .caveats import caveats
+from . import judging_tables, strategy_tables, tables, verdict
 from .charts import TITLES, draw_charts
 from .data import ReportData
 from .drawing import Sheet
 from .formatting import count, is_number, share
-from .gate_cards import SYMBOLS, gates
 from .glossary import glossary
 from .page import page_style, page_templates
 
@@ -45,9 +43,9 @@ def _context(data: ReportData) -> dict[str, Any]:
         "headline": verdict.headline(data),
         "basis": verdict.basis(data),
         "finding": verdict.finding(data),
-        "caveats": caveats(data),
-        "gates": gates(data),
-        "symbols": SYMBOLS,
+        "caveats": verdict.caveats(data),
+        "gates": verdict.gates(data),
+        "symbols": verdict.SYMBOLS,
         "horizons": data.horizons,
         "headline_table": tables.headline_table(data),
         "unjudged": tables.unjudged(data),
@@ -66,16 +64,16 @@ def _context(data: ReportData) -> dict[str, Any]:
         "entry_tables": strategy_tables.entry_tables(data),
         "regimes": tables.regimes(data),
         "baselines": tables.baselines(data),
-        "weights": lists.weights_table(data),
-        "drops": lists.drops(data),
-        "flags": lists.flags(data),
-        "quarantine": lists.quarantine(data),
+        "weights": tables.weights_table(data),
+        "drops": tables.drops(data),
+        "flags": tables.flags(data),
+        "quarantine": tables.quarantine(data),
         "training": training,
         "training_table": tables.headline_table(data, in_training=True) if training else [],
         "training_portfolio": tables.portfolio_table(training.get("portfolio")),
-        "config": list(lists.flatten(data.config)) if data.config else [],
-        "manifest": list(lists.flatten(data.manifest)) if data.manifest else [],
-        "gate_numbers": lists.gate_numbers(data),
+        "config": list(tables.flatten(data.config)) if data.config else [],
+        "manifest": list(tables.flatten(data.manifest)) if data.manifest else [],
+        "gate_numbers": tables.gate_numbers(data),
         "glossary": glossary(data.rules),
         "titles": TITLES,
         "churn_medians": _churn_medians(data),

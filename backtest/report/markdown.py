@@ -5,11 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 
-from . import judging_tables, lists, strategy_tables, tables, verdict
-from .caveats import caveats
+from . import judging_tables, strategy_tables, tables, verdict
 from .charts import TITLES
 from .data import ReportData
-from .gate_cards import gates
 from .glossary import glossary
 
 __all__ = ["render_markdown"]
@@ -77,7 +75,7 @@ def _verdict(data: ReportData) -> list[str]:
         _plain(verdict.basis(data)),
         "",
     ]
-    for gate in gates(data):
+    for gate in verdict.gates(data):
         lines.append(f"- {gate.symbol} **{gate.title}: {gate.verdict}.** {_plain(gate.reason)}")
         lines += [f"  - {_plain(reason)}" for reason in gate.more]
         lines += [
@@ -85,7 +83,7 @@ def _verdict(data: ReportData) -> list[str]:
             f" {_plain(c.interval)}".rstrip()
             for c in gate.conditions
         ]
-    limits = _bullets(map(_plain, caveats(data)))
+    limits = _bullets(map(_plain, verdict.caveats(data)))
     return [*lines, "", "Read it with this in mind:", "", *limits] if limits else lines
 
 
@@ -179,7 +177,7 @@ def _training(data: ReportData) -> list[str]:
 
 
 def _weights(data: ReportData) -> list[str]:
-    weights = lists.weights_table(data)
+    weights = tables.weights_table(data)
     if weights is None:
         return ["## Weights of the last rebalance", "", "Nothing was held."]
     hidden = f" The {weights.hidden} smallest are not listed." if weights.hidden else ""
@@ -194,14 +192,14 @@ def _weights(data: ReportData) -> list[str]:
 
 def _data_issues(data: ReportData) -> list[str]:
     lines = ["## Data issues and drops"]
-    drops = lists.drops(data)
+    drops = tables.drops(data)
     lines += _table(["Reason", "Count"], drops) if drops else ["", "Nothing was dropped.", ""]
-    flags = lists.flags(data)
+    flags = tables.flags(data)
     if flags:
         lines += ["Kept, but flagged:", *_table(["What", "Count"], flags)]
     if data.horizons:
         lines += ["Scored dates that were not judged:", *_by_horizon(data, tables.unjudged(data))]
-    removed = lists.quarantine(data)
+    removed = tables.quarantine(data)
     if removed:
         header = ["Ticker", "Date", "Rule", "Message", "Source"]
         lines += ["Bars removed, the first of them:", *_table(header, removed)]
@@ -216,5 +214,5 @@ def _definitions(data: ReportData) -> list[str]:
 def _settings(data: ReportData) -> list[str]:
     lines = ["## Configuration and hashes"]
     for title, tree in (("Setting", data.config), ("Manifest", data.manifest)):
-        lines += _table([title, "Value"], lists.flatten(tree)) if tree else []
+        lines += _table([title, "Value"], tables.flatten(tree)) if tree else []
     return lines if len(lines) > 1 else [*lines, "", "Not recorded."]

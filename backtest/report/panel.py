@@ -14,8 +14,20 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
 
-__all__ = ["GAP", "HEADING", "Panel", "Values", "numbers", "round_ticks", "spelled"]
+__all__ = [
+    "GAP",
+    "HEADING",
+    "MAX_POINTS",
+    "Panel",
+    "Values",
+    "numbers",
+    "round_ticks",
+    "spelled",
+    "thinned",
+]
 
+MAX_POINTS = 1000
+"""Of a line or a row of bars: a screen shows no more, and a long daily run's page stays small."""
 HEADING, GAP = 22, 8
 """Pixels above and below the axes."""
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (2, 2))}
@@ -84,13 +96,14 @@ class Panel:
         """A line with gaps where values are missing; `steps` keeps each value level."""
         look: dict[str, Any] = {"color": color, "ls": _DASHES[dash], "lw": width}
         style = "steps-mid" if steps else "default"
-        (drawn,) = self.axes.plot(self._places(x), numbers(y), drawstyle=style, **look)
+        (drawn,) = self.axes.plot(*thinned(self._places(x), numbers(y)), drawstyle=style, **look)
         drawn.get_path().simplify_threshold = 0.3  # of a pixel
         self._name(label, look)
 
     def area(self, x: Values, y: Values, color: str) -> None:
         """A shade between values and 0."""
-        self.axes.fill_between(self._places(x), numbers(y), color=color, alpha=0.15, lw=0)
+        across, along = thinned(self._places(x), numbers(y))
+        self.axes.fill_between(across, along, color=color, alpha=0.15, lw=0)
 
     def bars(
         self, x: Values, y: Values, color: str, label: str = "", *, place: int = 0, of: int = 1
@@ -99,8 +112,9 @@ class Panel:
         from matplotlib.patches import PathPatch
         from matplotlib.path import Path
 
-        across, along = self._places(x), numbers(y)
+        across, along = thinned(self._places(x), numbers(y))
         room = 0.84 * (np.diff(np.unique(across)).min() if len(across) > 1 else 20.0)
+        room = max(room, (across.max() - across.min()) / MAX_POINTS) if len(across) else room
         known = np.isfinite(along)
         left = (across - room / 2 + place * room / of)[known]
         zero, right = np.zeros(len(left)), left + room / of
@@ -225,6 +239,20 @@ def spelled(ticks: np.ndarray, unit: str = "") -> list[str]:
     )
     texts = [f"{value:,.{digits}f}".replace("-", "−") for value in values + 0.0]
     return [text + unit for text in texts]
+
+
+def thinned(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """At most `MAX_POINTS` of them: of a longer line the lowest and highest of every stretch."""
+    if len(x) <= MAX_POINTS:
+        return x, y
+    known = np.isfinite(y)
+    x, y = x[known], y[known]
+    stretch = np.arange(len(x)) * (MAX_POINTS // 2 - 1) // max(len(x), 1)
+    order = np.lexsort((y, stretch))
+    lowest = np.flatnonzero(np.diff(stretch, prepend=-1))
+    highest = np.append(lowest[1:], len(x)) - 1
+    kept = np.unique([*order[lowest], *order[highest], 0, len(x) - 1])
+    return x[kept], y[kept]
 
 
 def numbers(values: Values) -> np.ndarray:

@@ -11,8 +11,8 @@ import yaml
 from rich.console import Console
 
 from backtest.gates.rules import GateRules, parse_gate_rules
-from backtest.report.gate_cards import SYMBOLS
 from backtest.report.glossary import gate_sentences, sample_sentence
+from backtest.report.verdict import SYMBOLS
 from engine.errors import UsageError
 
 __all__ = ["explain", "explain_runs"]

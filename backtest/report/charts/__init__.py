@@ -7,8 +7,16 @@ from functools import partial
 
 from ..data import ReportData
 from ..drawing import Sheet
-from .averages import baselines, quantiles, rank_ic_by_horizon, regimes
-from .stability import capacity, cost_curve, decay, starts
+from .averages import (
+    baselines,
+    capacity,
+    cost_curve,
+    decay,
+    quantiles,
+    rank_ic_by_horizon,
+    regimes,
+    starts,
+)
 from .time import attribution, churn, equity, net_excess, rank_ic
 
 __all__ = ["TITLES", "draw_charts"]

@@ -23,7 +23,6 @@ from backtest.report.page import (
     page_style,
     page_templates,
 )
-from backtest.report.series import thinned
 from engine.backtest.compare.runs import FinishedRun
 
 __all__ = ["TITLE", "Comparison", "comparison_tables", "draw_runs", "print_table", "render_page"]
@@ -112,13 +111,11 @@ def draw_runs(runs: Sequence[FinishedRun]) -> Sheet:
     below = sheet.panel(160, "Mean RankIC so far, longest horizon")
     for place, run in enumerate(runs):
         color, dash = COLORS[place % len(COLORS)], DASHES[place % len(DASHES)]
-        wealth = run.returns.select("date", value=(1 + pl.col("net")).cum_prod() - 1)
+        wealth = (1 + run.returns["net"]).cum_prod() - 1
+        above.line(run.returns["date"], wealth, color, run.name, dash=dash)
         longest = run.ic.filter(pl.col("horizon") == pl.col("horizon").max()).sort("asof")
-        mean = longest.select(
-            "asof", value=pl.col("rank_ic").cum_sum() / pl.int_range(1, pl.len() + 1)
-        )
-        for panel, rows in ((above, thinned(wealth)), (below, thinned(mean))):
-            panel.line(rows.to_series(0), rows["value"], color, run.name, dash=dash)
+        mean = longest["rank_ic"].cum_sum() / pl.int_range(1, longest.height + 1, eager=True)
+        below.line(longest["asof"], mean, color, dash=dash)
     return sheet
 
 

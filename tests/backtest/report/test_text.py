@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from backtest.report.formatting import bps, count, decimal, interval, percent, share, told_apart
-from backtest.report.gate_cards import gates
-from backtest.report.lists import flatten
-from backtest.report.verdict import basis, finding, headline
+from backtest.report.tables import flatten
+from backtest.report.verdict import basis, finding, gates, headline
 
 NAN = float("nan")
 
