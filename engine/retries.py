@@ -24,8 +24,8 @@ class Backoff:
     sleep
         Sleeps for so many seconds.
     spread
-        A random number from 0 to 1: up to a half is added, so that many clients do not come back
-        at once.
+        A random number from 0 to 1: up to as long again is added, so that many clients do not
+        come back at once.
     """
 
     first_s: float = 1.0
@@ -35,7 +35,7 @@ class Backoff:
 
     def rest(self, attempt: int, at_least_s: float = 0.0) -> None:
         """Wait after the failed `attempt` (from 0), at least as long as the other side asks for."""
-        wait = min(self.first_s * 2**attempt, self.longest_s) * (1 + 0.5 * self.spread())
+        wait = min(self.first_s * 2**attempt, self.longest_s) * (1 + self.spread())
         self.sleep(max(wait, at_least_s))
 
 

@@ -29,7 +29,7 @@ from engine.backtest.compare.runs import (
     unlike,
 )
 from engine.errors import UsageError
-from engine.files import replace_file, write_json, write_text
+from engine.files import write_bytes, write_json, write_text
 
 __all__ = ["FinishedRun", "compare_runs", "load_run", "paired_differences"]
 
@@ -56,7 +56,7 @@ def compare_runs(arguments: Sequence[str], console: Console) -> dict[str, Any]:
     write_json(out / "comparison.json", content)
     write_text(out / "comparison.html", render_page(runs, tables, chart, differences, warnings))
     picture = chart.png(TITLE)
-    replace_file(out / "comparison.png", lambda part: _write(part, picture))
+    write_bytes(out / "comparison.png", picture)
     console.print(f"\nopen {(out / 'comparison.html').resolve()}", highlight=False, soft_wrap=True)
     return content
 
@@ -75,7 +75,3 @@ def _arguments(arguments: Sequence[str]) -> tuple[list[Path], Path | None]:
     if len(names) < 2:
         raise UsageError("compare: name at least two run folders, as in: compare runs/a runs/b")
     return [Path(name) for name in names], out
-
-
-def _write(path: Path, content: bytes) -> None:
-    path.write_bytes(content)

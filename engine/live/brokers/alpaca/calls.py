@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import random
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from urllib.parse import urlsplit
 from engine.config.live import AlpacaSettings
 from engine.errors import UsageError
 from engine.live.brokers.broker import BrokerDownError, BrokerError
+from engine.retries import Backoff, call_again
 
 __all__ = ["Calls", "Keys", "RefusedError", "open_data", "open_trading", "read_keys"]
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 _KEY, _SECRET, _SWITCH = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "KRONOS_LIVE_TRADING"
 _LIVE_HOST = "api.alpaca.markets"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
-_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.5, 30.0
+_FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 15.0
 # What a server may ask to wait: longer than that, the caller is better told.
 _LONGEST_RETRY_AFTER_S = 60.0
 
@@ -168,14 +168,11 @@ class Calls:
         How often a request is repeated after the first time.
     wait
         Sleeps for so many seconds.
-    spread
-        A random number from 0 to 1, so that many clients do not come back at once.
     """
 
     keys: Keys
     retries: int
     wait: Callable[[float], None] = time.sleep
-    spread: Callable[[], float] = random.random
 
     def ask(self, what: str, request: Callable[[], T]) -> T:
         """The answer of `request`, asked again while it may still come.
@@ -187,14 +184,13 @@ class Calls:
         RefusedError
             Alpaca's answer is no.
         """
-        for attempt in range(self.retries + 1):
-            try:
-                return self.once(what, request)
-            except BrokerDownError as error:
-                if attempt == self.retries:
-                    raise
-                self.rest(attempt, error)
-        raise AssertionError("unreachable")
+        return call_again(
+            lambda _: self.once(what, request),
+            attempts=self.retries + 1,
+            backoff=self._backoff,
+            may_pass=lambda error: isinstance(error, BrokerDownError),
+            asked_wait_s=_asked_wait_s,
+        )
 
     def find(self, what: str, request: Callable[[], Any]) -> dict[str, Any] | None:
         """As `ask`; None where Alpaca knows of no such thing."""
@@ -216,9 +212,11 @@ class Calls:
 
     def rest(self, attempt: int, error: BrokerDownError) -> None:
         """Wait before the next attempt: twice as long each time, or what the server asked for."""
-        wait = min(_FIRST_WAIT_S * 2**attempt, _LONGEST_WAIT_S) * (0.5 + 0.5 * self.spread())
-        asked = error.retry_after_s if isinstance(error, _BusyError) else 0.0
-        self.wait(max(wait, min(asked, _LONGEST_RETRY_AFTER_S)))
+        self._backoff.rest(attempt, _asked_wait_s(error))
+
+    @property
+    def _backoff(self) -> Backoff:
+        return Backoff(_FIRST_WAIT_S, _LONGEST_WAIT_S, self.wait)
 
     def _failure(self, what: str, error: Exception) -> BrokerError:
         from alpaca.common.exceptions import APIError
@@ -245,6 +243,12 @@ class Calls:
 
     def _line(self, text: str) -> str:
         return self.keys.hide(" ".join(text.split()))[:300]
+
+
+def _asked_wait_s(error: Exception) -> float:
+    """What the server asked for, as far as it is waited for."""
+    asked = error.retry_after_s if isinstance(error, _BusyError) else 0.0
+    return min(asked, _LONGEST_RETRY_AFTER_S)
 
 
 def _body(text: str) -> tuple[int | None, str]:

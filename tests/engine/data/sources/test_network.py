@@ -81,7 +81,7 @@ def test_waits_grow_and_requests_keep_the_rate(monkeypatch):
         )
     waits = [seconds for seconds in slept if seconds > 0.5]
     for wait, base in zip(waits, [1.0, 2.0, 4.0, 4.0], strict=True):
-        assert base <= wait <= 1.5 * base
+        assert base <= wait <= 2 * base
     slept.clear()
     limited = Retries(per_minute=30.0)
     for _ in range(3):
