@@ -55,12 +55,6 @@ class NamedModel:
         return Path(self.name.removeprefix(_SCORES)).expanduser()
 
     @property
-    def takes_windows(self) -> bool:
-        """Whether windows of bars are scored, by a `ForecasterSpec`: then a score is a forecast
-        of a return, whose size can be judged beside its order."""
-        return self.kind in ("rule", "checkpoint")
-
-    @property
     def is_light(self) -> bool:
         """Whether nothing heavy is loaded or fitted for a date's scores."""
         return self.kind in ("rule", "scores")
