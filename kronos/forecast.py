@@ -2,19 +2,62 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TypedDict
 
 import numpy as np
 import pandas as pd
 
 from kronos.bars import COLUMNS, PRICE_COLUMNS
 
-__all__ = ["Forecast", "PathStatistics", "Sanity", "count_impossible", "repair_bars"]
+__all__ = [
+    "Forecast",
+    "ForecastOptions",
+    "PathStatistics",
+    "Sanity",
+    "count_impossible",
+    "repair_bars",
+]
 
 OPEN, HIGH, LOW, CLOSE = (COLUMNS.index(name) for name in PRICE_COLUMNS)
 PRICES = slice(0, len(PRICE_COLUMNS))
 SIZES = slice(len(PRICE_COLUMNS), len(COLUMNS))
+
+
+class ForecastOptions(TypedDict, total=False):
+    """How :meth:`kronos.KronosPredictor.forecast` works, where it shall not be as by default.
+
+    Attributes
+    ----------
+    batch_rows : int or None
+        Run every forward on exactly this many rows (rows = windows · paths), filled with
+        copies. With seeds, or greedy, a window's result then has the same bits whichever
+        windows stand beside it, and however many paths are asked for. None chooses by memory.
+    cache : bool
+        True unless told. False recomputes the whole window at every step, the slow oracle.
+    repair : bool
+        Mend impossible bars, see :func:`kronos.forecast.repair_bars`; not in "exact".
+    jump_sigmas : float
+        10 unless told: how far a first step must jump to be counted, see :class:`kronos.Sanity`.
+    keep_paths : bool
+        False keeps mean, ``quantiles`` and p_up of the paths only.
+    quantiles : sequence of float
+        Those that are kept; 0.05, 0.5 and 0.95 unless told.
+    names : sequence of str or None
+        One a window, for error messages.
+    on_step : callable or None
+        Called with the number of steps done.
+    """
+
+    batch_rows: int | None
+    cache: bool
+    repair: bool
+    jump_sigmas: float
+    keep_paths: bool
+    quantiles: Sequence[float]
+    names: Sequence[str] | None
+    on_step: Callable[[int], None] | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,7 +8,7 @@ import sys
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import numpy as np
 import pandas as pd
@@ -27,7 +27,7 @@ from kronos.fast.kernels import (
     fast_decoder,
     fast_encoder,
 )
-from kronos.forecast import Forecast, count_impossible, merge, repair_bars
+from kronos.forecast import Forecast, ForecastOptions, count_impossible, merge, repair_bars
 from kronos.prepare import group_by_length, prepare
 from kronos.tokenizer import KronosTokenizer
 from kronos.transformer import Kronos, token_agreement
@@ -77,6 +77,26 @@ def load_predictor(
     )
 
 
+class DeviceOptions(TypedDict, total=False):
+    """How a predictor uses its device.
+
+    Attributes
+    ----------
+    memory_budget : int or None
+        Bytes for weights, caches and activations; None takes 2 GB on a CPU and 60 % of the free
+        memory on CUDA. Calls with ``batch_rows`` do not look at it.
+    dtype : {"float32", "bfloat16"}
+        "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
+        :meth:`token_agreement` says how many stay. The tokenizer stays in float32.
+    cuda_graphs : bool
+        Replay decode steps from CUDA graphs.
+    """
+
+    memory_budget: int | None
+    dtype: DType
+    cuda_graphs: bool
+
+
 class KronosPredictor:
     """A model and its tokenizer on one device, ready to forecast.
 
@@ -100,14 +120,8 @@ class KronosPredictor:
     dependency_rope : {"exact", "trained"}
         "exact" decodes s2 without rotation, as published results do; "trained" rotates by true
         positions, as published models were trained.
-    memory_budget : int or None
-        Bytes for weights, caches and activations; None takes 2 GB on a CPU and 60 % of the free
-        memory on CUDA. Calls with ``batch_rows`` do not look at it.
-    dtype : {"float32", "bfloat16"}
-        "bfloat16" halves the model's memory traffic on CUDA, at the price of other tokens;
-        :meth:`token_agreement` says how many stay. The tokenizer stays in float32.
-    cuda_graphs : bool
-        Replay decode steps from CUDA graphs.
+    **device_options
+        See :class:`DeviceOptions`.
 
     Raises
     ------
@@ -127,10 +141,10 @@ class KronosPredictor:
         *,
         kernel: str | None = None,
         dependency_rope: DependencyRope = "exact",
-        memory_budget: int | None = None,
-        dtype: DType = "float32",
-        cuda_graphs: bool = False,
+        **device_options: Unpack[DeviceOptions],
     ) -> None:
+        memory_budget = device_options.get("memory_budget")
+        dtype = device_options.get("dtype", "float32")
         self.device = next(model.parameters()).device if device is None else resolve_device(device)
         self.max_context, self.clip = max_context, clip
         self.dependency_rope, self.profile = dependency_rope, profile
@@ -146,7 +160,7 @@ class KronosPredictor:
             self.kernel = choose_kernel(self.device) if kernel is None else kernel
             check_kernel(self.kernel, self.device)
         self.runner = self._new_runner(memory_budget)
-        if cuda_graphs:
+        if device_options.get("cuda_graphs", False):
             capture_steps(self.runner.decoder)
         if os.environ.get("KRONOS_COMPILE", "0") == "1":
             warnings.warn(
@@ -212,14 +226,7 @@ class KronosPredictor:
         top_p: float = 0.9,
         paths: int = 1,
         seeds: Sequence[int] | None = None,
-        batch_rows: int | None = None,
-        cache: bool = True,
-        repair: bool = False,
-        jump_sigmas: float = 10.0,
-        keep_paths: bool = True,
-        quantiles: Sequence[float] = (0.05, 0.5, 0.95),
-        names: Sequence[str] | None = None,
-        on_step: Callable[[int], None] | None = None,
+        **options: Unpack[ForecastOptions],
     ) -> Forecast:
         """Sample ``paths`` futures of each window.
 
@@ -235,22 +242,8 @@ class KronosPredictor:
         seeds : sequence of int or None
             One a window. The noise then belongs to (seed, path, step). None draws from torch's
             global generator, all rows together.
-        batch_rows : int or None
-            Run every forward on exactly this many rows (rows = windows · paths), filled with
-            copies. With seeds, or greedy, a window's result then has the same bits whichever
-            windows stand beside it, and however many paths are asked for. None chooses by memory.
-        cache : bool
-            False recomputes the whole window at every step, the slow oracle.
-        repair : bool
-            Mend impossible bars, see :func:`kronos.forecast.repair_bars`; not in "exact".
-        jump_sigmas : float
-            How far a first step must jump to be counted, see :class:`kronos.Sanity`.
-        keep_paths : bool
-            False keeps mean, ``quantiles`` and p_up of the paths only.
-        names : sequence of str or None
-            One a window, for error messages.
-        on_step : callable or None
-            Called with the number of steps done.
+        **options
+            See :class:`ForecastOptions`.
 
         Raises
         ------
@@ -258,6 +251,8 @@ class KronosPredictor:
             Naming the series and the rule: bars that are not finite, fewer than two bars, zero
             steps, steps beyond max_context, timestamps out of order, wrong counts.
         """
+        batch_rows, repair = options.get("batch_rows"), options.get("repair", False)
+        cache, on_step = options.get("cache", True), options.get("on_step")
         if repair and self.profile == "exact":
             raise ValueError("repair=True changes published results; use profile='fast'")
         sampling = Sampling(T, top_k, top_p)
@@ -266,7 +261,7 @@ class KronosPredictor:
         if batch_rows is not None and batch_rows < 1:
             raise ValueError(f"batch_rows is {batch_rows}; it must be at least 1")
         parts = []
-        for group in group_by_length(values, x_stamp, y_stamp, seeds, names):
+        for group in group_by_length(values, x_stamp, y_stamp, seeds, options.get("names")):
             ready = prepare(group, paths=paths, clip=self.clip, max_context=self.max_context)
             x, stamp, uniforms, steps = ready.x, ready.stamp, ready.uniforms, ready.steps
             bars, rows = self.runner.run(
@@ -274,15 +269,16 @@ class KronosPredictor:
             )
             generated = bars.reshape(len(x), paths, steps, len(COLUMNS))
             prices = generated * ready.scale[:, None, None] + ready.mean[:, None, None]
-            sanity = count_impossible(
-                prices, ready.last_close, ready.change_std, jump_sigmas=jump_sigmas
-            )
+            jump = options.get("jump_sigmas", 10.0)
+            sanity = count_impossible(prices, ready.last_close, ready.change_std, jump_sigmas=jump)
             if repair:
                 prices = repair_bars(prices, ready.last_close)
             made = Forecast(prices, ready.last_close, ready.labels, ready.timestamps, sanity, rows)
             parts.append((made, group.members))
         result = parts[0][0] if len(parts) == 1 else merge(parts)
-        return result if keep_paths else result.summary(quantiles)
+        if options.get("keep_paths", True):
+            return result
+        return result.summary(options.get("quantiles", (0.05, 0.5, 0.95)))
 
     def predict(
         self,
