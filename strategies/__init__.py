@@ -16,10 +16,9 @@ import dataclasses
 from typing import Any
 
 from .base import Step, Strategy
-from .checks import needs_columns
+from .checks import nearest, needs_columns
 from .compose import STEPS, Composed, build_composed
 from .constrain import check_weights
-from .names import nearest
 from .shipped import SHIPPED, LongShortQuantile
 
 __all__ = [

@@ -1,12 +1,14 @@
-"""Rules for parameters; each message names the parameter, its value and the rule."""
+"""Rules for parameters; a message names the parameter, its value, the rule, the nearest name."""
 
 from __future__ import annotations
 
+import difflib
 import math
+from collections.abc import Iterable
 
 import polars as pl
 
-__all__ = ["at_least", "fraction", "needs_columns", "positive", "whole"]
+__all__ = ["at_least", "fraction", "nearest", "needs_columns", "positive", "whole"]
 
 
 def positive(name: str, value: object) -> None:
@@ -49,6 +51,12 @@ def needs_columns(frame: pl.DataFrame, *columns: str, step: str) -> None:
             f"strategy step {step!r} reads {column!r}, which the score frame does not have; add it "
             f"to `features` (it has: {', '.join(frame.columns)})"
         )
+
+
+def nearest(word: object, known: Iterable[object]) -> str:
+    """`` did you mean 'x'?`` or nothing."""
+    matches = difflib.get_close_matches(str(word), [str(key) for key in known], n=1)
+    return f" did you mean {matches[0]!r}?" if matches else ""
 
 
 def _is_number(value: object) -> bool:

@@ -16,9 +16,8 @@ import polars as pl
 
 from .base import Step
 from .candidates import Blend, rank_names, scores_at_horizon
-from .checks import at_least, positive, whole
+from .checks import at_least, nearest, positive, whole
 from .constrain import BetaNeutral, MaxName, MaxNet, VolatilityTarget, check_weights
-from .names import nearest
 from .schedule import Every, Once
 from .select import Everyone, SignOfScore, Tails, TopK, TopKDropout
 from .weigh import ByConfidence, ByScore, Equal, InverseVolatility, Kelly, scale_legs
