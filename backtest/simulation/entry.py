@@ -1,14 +1,23 @@
 """Strategies that trade a forecast bar for one session: how it enters and where it leaves.
 
 A forecast bar is a predicted close, high and low for the session after the decision. Each strategy
-turns it and the session's real bar into one trade (``trade_bars``), under the rules of
-:mod:`backtest.simulation.intrabar`:
+turns it and the session's real bar into one trade (``trade_bars``):
 
 - ``simple``: in at the open on the side of the predicted close, out at the close.
 - ``all_signals``: the same, only where predicted close, high and low agree on the side.
 - ``entry_takeprofit``: in at the open, out at the predicted high (long) or low (short).
 - ``highlow``: a long enters at the predicted low, leaves at the predicted high; a short mirrored.
-- ``maxdiff``: highlow with levels moved by offsets that ``fit_offsets`` chose on earlier folds.
+- ``maxdiff``: highlow with levels moved by offsets that were best on earlier months.
+
+Only open, high, low and close of the session are known. The rules, the same for every strategy:
+
+1. A level is filled only if the bar trades *through* it: low below a buy limit, high above a sell
+   limit. Touching it exactly is not enough; someone else was first in the queue.
+2. A bar that opens beyond the limit fills at the open, which is better and comes first.
+3. Entry and exit level both inside one bar: the worse order of events is assumed. The exit level
+   was reached before the entry, so the position is closed at the close. Only an entry at the open
+   is known to come first; then the exit level counts.
+4. What is still open at the close is closed there. Nothing is held overnight.
 """
 
 from __future__ import annotations
@@ -23,12 +32,9 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from .intrabar import enter_at_limit, enter_at_open
-
 __all__ = [
     "STRATEGIES",
     "Offsets",
-    "fit_offsets",
     "net_returns",
     "trade_bars",
     "trade_maxdiff",
@@ -107,36 +113,74 @@ def _orders(strategy: str, offsets: Offsets) -> tuple[pl.Expr, pl.Expr, pl.Expr]
     direction = (close - last).sign()
     side = pl.col("side")
     if strategy == "simple":
-        return direction, *enter_at_open(side)
+        return direction, *_enter_at_open(side)
     if strategy == "all_signals":
         agree = ((high - last).sign() == direction) & ((low - last).sign() == direction)
-        return pl.when(agree).then(direction).otherwise(0), *enter_at_open(side)
+        return pl.when(agree).then(direction).otherwise(0), *_enter_at_open(side)
     target = pl.when(side > 0).then(high).otherwise(low)
     if strategy == "entry_takeprofit":
-        return direction, *enter_at_open(side, target)
+        return direction, *_enter_at_open(side, target)
     entry = pl.when(side > 0).then(low).otherwise(high)
     entry = entry + side * offsets.entry * last
     target = target - side * offsets.target * last
-    return direction, *enter_at_limit(side, entry, target)
+    return direction, *_enter_at_limit(side, entry, target)
 
 
-def fit_offsets(
-    forecasts: pl.DataFrame, *, grid: Sequence[float], round_trip_bps: float
-) -> Offsets:
-    """The pair of offsets from ``grid`` × ``grid`` with the highest mean net return.
+def _enter_at_open(side: pl.Expr, take_profit: pl.Expr | None = None) -> tuple[pl.Expr, pl.Expr]:
+    """(entry price, exit price) of a position opened at the open; null entry where side is 0.
 
-    In-sample by construction: give it only sessions that lie in the past of what is traded with it.
+    With ``take_profit`` the position leaves at that level when the bar trades through it. A level
+    that the open has already passed leaves at the open.
     """
-    best, most = Offsets(), float("-inf")
-    for entry, target in itertools.product(grid, repeat=2):
-        offsets = Offsets(entry, target)
-        trades = trade_bars(
-            forecasts, strategy="highlow", round_trip_bps=round_trip_bps, offsets=offsets
-        )
-        mean = trades["net"].mean()
-        if isinstance(mean, float) and mean > most:
-            best, most = offsets, mean
-    return best
+    opened, close = pl.col("open"), pl.col("close")
+    entry = pl.when(side != 0).then(opened)
+    if take_profit is None:
+        return entry, close
+    long_exit = (
+        pl.when(opened >= take_profit)
+        .then(opened)
+        .when(pl.col("high") > take_profit)
+        .then(take_profit)
+        .otherwise(close)
+    )
+    short_exit = (
+        pl.when(opened <= take_profit)
+        .then(opened)
+        .when(pl.col("low") < take_profit)
+        .then(take_profit)
+        .otherwise(close)
+    )
+    return entry, pl.when(side > 0).then(long_exit).otherwise(short_exit)
+
+
+def _enter_at_limit(side: pl.Expr, entry: pl.Expr, target: pl.Expr) -> tuple[pl.Expr, pl.Expr]:
+    """(entry, exit price) of a position opened at the limit ``entry``; null entry if unfilled.
+
+    Long: buys below, leaves at ``target`` above; short mirrored. Levels in the wrong order (a long
+    whose target is not above its entry) are not traded.
+    """
+    opened, high, low = pl.col("open"), pl.col("high"), pl.col("low")
+    long_at_open, short_at_open = opened <= entry, opened >= entry
+    long_entry = (
+        pl.when(target <= entry)
+        .then(None)
+        .when(long_at_open)
+        .then(opened)
+        .when(low < entry)
+        .then(entry)
+    )
+    short_entry = (
+        pl.when(target >= entry)
+        .then(None)
+        .when(short_at_open)
+        .then(opened)
+        .when(high > entry)
+        .then(entry)
+    )
+    long_exit = pl.when(long_at_open & (high > target)).then(target).otherwise(pl.col("close"))
+    short_exit = pl.when(short_at_open & (low < target)).then(target).otherwise(pl.col("close"))
+    filled = pl.when(side > 0).then(long_entry).when(side < 0).then(short_entry)
+    return filled, pl.when(side > 0).then(long_exit).otherwise(short_exit)
 
 
 def trade_maxdiff(
@@ -165,8 +209,8 @@ def trade_maxdiff(
         have earned had the future been known.
     """
     rows = forecasts.sort("asof", "ticker")
-    points = [Offsets(*pair) for pair in itertools.product(grid, repeat=2)]
-    net = np.column_stack([net_returns(rows, point, round_trip_bps) for point in points])
+    pairs = list(itertools.product(grid, repeat=2))
+    net = np.column_stack([net_returns(rows, Offsets(*pair), round_trip_bps) for pair in pairs])
     days = np.array(sorted(set(rows["asof"]) if sessions is None else sessions), "datetime64[D]")
     place = np.searchsorted(days, rows["asof"].to_numpy().astype("datetime64[D]"))
     month = rows["asof"].dt.truncate("1mo").to_numpy()
@@ -175,26 +219,28 @@ def trade_maxdiff(
     for members in _groups(rows, by_ticker=by_ticker):
         hindsight[members] = net[members].sum(axis=0).argmax()
         chosen[members] = _walk(net[members], place[members], month[members], min_rows, embargo)
-    at = np.arange(rows.height)
-    pairs = np.array(list(itertools.product(grid, repeat=2)), dtype=np.float64)
-    offsets = np.where(chosen[:, None] >= 0, pairs[chosen], np.nan)
-    fitted = rows.with_columns(
-        entry_offset=pl.Series(offsets[:, 0]).fill_nan(None),
-        target_offset=pl.Series(offsets[:, 1]).fill_nan(None),
+    offsets = np.where(chosen[:, None] >= 0, np.array(pairs, dtype=np.float64)[chosen], np.nan)
+    trades = _trade_at(rows, offsets, round_trip_bps)
+    return trades.with_columns(in_sample=pl.Series(net[np.arange(rows.height), hindsight])).select(
+        pl.exclude("entry_offset", "target_offset"), "entry_offset", "target_offset"
     )
+
+
+def _trade_at(rows: pl.DataFrame, offsets: Floats, round_trip_bps: float | pl.Expr) -> pl.DataFrame:
+    """Trades of rows under (rows, 2) offsets of their own; side 0 and net null where they are NaN.
+
+    The columns of ``trade_bars``, entry_offset, target_offset.
+    """
+    names = ["entry_offset", "target_offset"]
+    own = pl.DataFrame(offsets, schema=names, orient="row").fill_nan(None)
+    moved = Offsets(pl.col("entry_offset"), pl.col("target_offset"))
     trades = trade_bars(
-        fitted,
-        strategy="highlow",
-        round_trip_bps=round_trip_bps,
-        offsets=Offsets(pl.col("entry_offset"), pl.col("target_offset")),
+        rows.hstack(own), strategy="highlow", round_trip_bps=round_trip_bps, offsets=moved
     )
-    traded = fitted["entry_offset"].is_not_null()
-    return trades.with_columns(
+    traded = pl.col("entry_offset").is_not_null()
+    return trades.hstack(own).with_columns(
         side=pl.when(traded).then("side").otherwise(pl.lit(0, dtype=pl.Int8)),
         net=pl.when(traded).then("net"),
-        in_sample=pl.Series(net[at, hindsight]),
-        entry_offset=fitted["entry_offset"],
-        target_offset=fitted["target_offset"],
     )
 
 

@@ -24,9 +24,8 @@ from numpy.typing import NDArray
 
 from ..costs import Costs
 from ..grid import PriceGrid
-from .book import Book, book_from_fills
+from .book import Book, PortfolioResult, book_from_fills, empty_result, portfolio_result
 from .orders import OrderPlan, order_fees, plan_orders, plan_rebalances
-from .portfolio_result import PortfolioResult, empty_result, portfolio_result
 
 __all__ = ["Case", "PortfolioResult", "simulate", "simulate_cases"]
 
@@ -188,8 +187,7 @@ def _simulate_books(
 
     def work() -> None:
         for run, fills in zip(waiting, _fill_orders(waiting, options.lot_size), strict=True):
-            first = int(run.orders.rows[0])
-            book = book_from_fills(fills, run.orders, grid, aum=run.aum, first=first)
+            book = book_from_fills(fills, run.orders, grid, aum=run.aum)
             if run.case is None:
                 gross[run.book, run.aum] = book
                 continue
@@ -200,7 +198,6 @@ def _simulate_books(
                 costs=cases[run.case].costs,
                 net_book=book,
                 gross_book=gross[run.book, run.aum],
-                first=first,
                 periods_per_year=options.periods_per_year,
                 keep_trades=options.keep_trades,
             )

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from backtest.simulation.entry import STRATEGIES, Offsets, fit_offsets, trade_bars, trade_maxdiff
+from backtest.simulation.entry import STRATEGIES, Offsets, trade_bars, trade_maxdiff
 
 START = date(2020, 1, 1)
 COLUMNS = ["last_close", "predicted_close", "predicted_high", "predicted_low"]
@@ -164,14 +164,20 @@ def test_later_bars_change_no_earlier_offset_or_trade():
         assert clean.equals(other)
 
 
-def test_fitting_takes_the_best_of_the_grid():
-    frame = noise(1, names=4, days=60)
-    best = fit_offsets(frame, grid=GRID, round_trip_bps=5)
+def test_a_month_is_traded_with_what_was_best_before_it():
+    frame = noise(1, names=4, days=100)
+    trades = trade_maxdiff(frame, grid=GRID, round_trip_bps=5)
+    first = trades.filter(pl.col("asof").dt.month() == pl.col("asof").max().dt.month())[
+        "asof"
+    ].min()
+    # A trade is settled one session after its asof.
+    past = frame.filter(pl.col("asof") + pl.duration(days=1) < first)
     means = {
-        (a, b): trade_bars(frame, strategy="highlow", round_trip_bps=5, offsets=Offsets(a, b))[
+        (a, b): trade_bars(past, strategy="highlow", round_trip_bps=5, offsets=Offsets(a, b))[
             "net"
         ].mean()
         for a in GRID
         for b in GRID
     }
-    assert means[best.entry, best.target] == max(means.values())
+    chosen = trades.filter(pl.col("asof") == first).select("entry_offset", "target_offset").row(0)
+    assert means[chosen] == pytest.approx(max(means.values()))

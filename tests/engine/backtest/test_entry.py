@@ -11,8 +11,13 @@ import pytest
 
 from backtest.costs import Costs
 from backtest.simulation.entry import trade_bars
-from backtest.simulation.entry_portfolio import entry_returns, with_order_costs
-from engine.backtest.entry import check_entry, entry_forecasts, run_entry
+from engine.backtest.entry import (
+    check_entry,
+    entry_forecasts,
+    entry_returns,
+    run_entry,
+    with_order_costs,
+)
 from engine.config import load_settings
 from engine.errors import UsageError
 
