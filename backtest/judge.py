@@ -139,9 +139,8 @@ def _horizons(
     found = {}
     for horizon in sections.keys["horizon"].unique().sort().to_list():
         own, span = series.at(horizon), {"horizon": horizon, "sessions": market.sessions}
-        figures = horizon_figures(own, folds, draws=rules.draws, seed=rules.seed, **span)
-        if rules.describe:
-            figures |= descriptive_figures(
+        beside = (
+            descriptive_figures(
                 own,
                 costs=costs,
                 neutral=neutral,
@@ -149,7 +148,11 @@ def _horizons(
                 forecast=quality.get(str(horizon)),
                 **span,
             )
-        found[str(horizon)] = figures
+            if rules.describe
+            else {}
+        )
+        figures = horizon_figures(own, folds, draws=rules.draws, seed=rules.seed, **span)
+        found[str(horizon)] = figures | beside
     return found
 
 

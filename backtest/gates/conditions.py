@@ -89,10 +89,14 @@ def above(
     threshold: float,
     what: str,
     strict: bool = False,
+    missing: str | None = None,
 ) -> Condition:
-    """value ≥ threshold by its interval; ``strict`` asks for value > threshold."""
-    if value is None or interval is None:
-        return undecided(name, f"{what} has no interval.", threshold=threshold)
+    """value ≥ threshold by its interval; ``strict`` asks for value > threshold.
+
+    ``missing`` says why nothing is decided.
+    """
+    if missing or value is None or interval is None:
+        return undecided(name, missing or f"{what} has no interval.", threshold=threshold)
     low, high = interval
     if low > threshold or (low == threshold and not strict):
         verdict, side = PASS, "wholly above"
@@ -105,11 +109,17 @@ def above(
 
 
 def below_in_size(
-    name: str, value: float | None, interval: Interval, *, threshold: float, what: str
+    name: str,
+    value: float | None,
+    interval: Interval,
+    *,
+    threshold: float,
+    what: str,
+    missing: str | None = None,
 ) -> Condition:
-    """|value| < threshold by its interval."""
-    if value is None or interval is None:
-        return undecided(name, f"{what} is not known.", threshold=threshold)
+    """|value| < threshold by its interval; ``missing`` says why nothing is decided."""
+    if missing or value is None or interval is None:
+        return undecided(name, missing or f"{what} is not known.", threshold=threshold)
     low, high = interval
     if -threshold < low and high < threshold:
         verdict, side = PASS, "wholly inside"
@@ -122,11 +132,20 @@ def below_in_size(
 
 
 def point(
-    name: str, value: float | None, *, threshold: float, at_most: bool, what: str
+    name: str,
+    value: float | None,
+    *,
+    threshold: float,
+    at_most: bool,
+    what: str,
+    missing: str | None = None,
 ) -> Condition:
-    """value ≤ threshold (``at_most``) or value ≥ threshold, as a number without an interval."""
-    if value is None:
-        return undecided(name, f"{what} is not known.", threshold=threshold)
+    """value ≤ threshold (``at_most``) or value ≥ threshold, as a number without an interval.
+
+    ``missing`` says why nothing is decided.
+    """
+    if missing or value is None:
+        return undecided(name, missing or f"{what} is not known.", threshold=threshold)
     beyond = value - threshold if at_most else threshold - value
     good = beyond <= _ROUNDING
     rule = "at most" if at_most else "at least"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..judgement import Judgement
-from .conditions import Condition, above, at_least, below_in_size, combine, per_horizon, undecided
+from .conditions import Condition, above, at_least, below_in_size, combine, per_horizon
 from .rules import GateRules
 
 __all__ = ["factor_gate"]
@@ -26,16 +26,13 @@ def factor_gate(judgement: Judgement, rules: GateRules) -> tuple[dict[str, Any],
 
 def _redundancy(key: str, figures: dict[str, Any], rules: GateRules) -> Condition:
     limit = rules.factor.redundancy
-    name = f"|redundancy| < {limit:g} at {key} sessions"
-    missing = rules.sample.shortage(key, figures)
-    if missing:
-        return undecided(name, missing, threshold=limit)
     return below_in_size(
-        name,
+        f"|redundancy| < {limit:g} at {key} sessions",
         figures["redundancy"],
         figures["redundancy_ci95"],
         threshold=limit,
         what=f"Correlation with 12-month momentum at {key} sessions",
+        missing=rules.sample.shortage(key, figures),
     )
 
 
@@ -44,21 +41,17 @@ def _rank_ic_on_horizons(
 ) -> list[Condition]:
     """The "at least k horizons" condition, followed by its parts."""
     limit = rules.factor.rank_ic
-    parts = []
-    for key, figures in horizons.items():
-        name = f"RankIC ≥ {limit:g} at {key} sessions"
-        missing = rules.sample.shortage(key, figures)
-        parts.append(
-            undecided(name, missing, threshold=limit)
-            if missing
-            else above(
-                name,
-                figures[value],
-                figures[interval],
-                threshold=limit,
-                what=f"Mean RankIC at {key} sessions ({figures['n_dates']} dates)",
-            )
+    parts = [
+        above(
+            f"RankIC ≥ {limit:g} at {key} sessions",
+            figures[value],
+            figures[interval],
+            threshold=limit,
+            what=f"Mean RankIC at {key} sessions ({figures['n_dates']} dates)",
+            missing=rules.sample.shortage(key, figures),
         )
+        for key, figures in horizons.items()
+    ]
     return at_least(rules.factor.horizons, parts, what=f"RankIC ≥ {limit:g}")
 
 

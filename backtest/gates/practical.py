@@ -17,35 +17,9 @@ def practical_gate(
     """Numbers and conditions, on the longer half of the horizons."""
     horizons = judgement.metrics["horizons"]
     longer = dict(list(horizons.items())[len(horizons) // 2 :])
-    limits = rules.practical
     conditions = [_churn_condition(judgement, rules)]
     for key, figures in longer.items():
-        survival = f"cost survival ≥ {limits.cost_survival:.0%} at {key} sessions"
-        excess = f"mean net excess > {limits.net_excess:g} at {key} sessions"
-        missing = rules.sample.shortage(key, figures)
-        if missing:
-            conditions.append(undecided(survival, missing, threshold=limits.cost_survival))
-            conditions.append(undecided(excess, missing, threshold=limits.net_excess))
-            continue
-        conditions.append(
-            point(
-                survival,
-                figures["cost_survival"],
-                threshold=limits.cost_survival,
-                at_most=False,
-                what=f"Share of folds with a positive net excess at {key} sessions",
-            )
-        )
-        conditions.append(
-            above(
-                excess,
-                figures["net_excess_mean"],
-                figures["net_excess_ci95"],
-                threshold=limits.net_excess,
-                strict=True,
-                what=f"Mean Top-K net excess at {key} sessions",
-            )
-        )
+        conditions += _horizon_conditions(key, figures, rules)
     conditions.append(_regime_condition(judgement, rules))
     numbers = {
         "churn_median": judgement.metrics["churn"]["rebalance_median"],
@@ -56,23 +30,42 @@ def practical_gate(
     return numbers, conditions
 
 
+def _horizon_conditions(key: str, figures: dict[str, Any], rules: GateRules) -> list[Condition]:
+    limits, missing = rules.practical, rules.sample.shortage(key, figures)
+    survival = point(
+        f"cost survival ≥ {limits.cost_survival:.0%} at {key} sessions",
+        figures["cost_survival"],
+        threshold=limits.cost_survival,
+        at_most=False,
+        what=f"Share of folds with a positive net excess at {key} sessions",
+        missing=missing,
+    )
+    excess = above(
+        f"mean net excess > {limits.net_excess:g} at {key} sessions",
+        figures["net_excess_mean"],
+        figures["net_excess_ci95"],
+        threshold=limits.net_excess,
+        strict=True,
+        what=f"Mean Top-K net excess at {key} sessions",
+        missing=missing,
+    )
+    return [survival, excess]
+
+
 def _churn_condition(judgement: Judgement, rules: GateRules) -> Condition:
     horizons = judgement.metrics["horizons"]
     limit = rules.practical.churn
     name = f"median churn ≤ {limit:.2f}"
     if not horizons:
         return undecided(name, "There is no horizon to judge.", threshold=limit)
-    key = list(horizons)[-1]
-    missing = rules.sample.shortage(key, horizons[key])
-    if missing:
-        return undecided(name, missing, threshold=limit)
-    churn = judgement.metrics["churn"]
+    key, churn = list(horizons)[-1], judgement.metrics["churn"]
     return point(
         name,
         churn["rebalance_median"],
         threshold=limit,
         at_most=True,
         what=f"Median churn of the Top-{churn['k']} between rebalances ({key} sessions)",
+        missing=rules.sample.shortage(key, horizons[key]),
     )
 
 

@@ -15,56 +15,20 @@ from numpy.typing import NDArray
 
 from ..costs import Costs
 from ..grid import PriceGrid
-from ..statistics.performance import (
-    annual_return,
-    annual_volatility,
-    max_drawdown,
-    sharpe,
-    total_return,
-)
+from ..statistics.performance import performance_figures, total_return
 from .orders import OrderPlan
 
 __all__ = ["Book", "PortfolioResult", "book_from_fills", "empty_result", "portfolio_result"]
 
 Floats = NDArray[np.float64]
 
-_RETURNS = {
-    "date": pl.Date,
-    "gross": pl.Float64,
-    "net": pl.Float64,
-    "turnover": pl.Float64,
-    "long_exposure": pl.Float64,
-    "short_exposure": pl.Float64,
-    "equity": pl.Float64,
-    "cash": pl.Float64,
-}
+_MONEY = ("turnover", "long_exposure", "short_exposure", "equity", "cash")
+_RETURNS = {"date": pl.Date, **dict.fromkeys(("gross", "net", *_MONEY), pl.Float64)}
 _TRADES = {
-    "date": pl.Date,
-    "ticker": pl.String,
-    "side": pl.String,
-    "shares": pl.Float64,
-    "price": pl.Float64,
-    "value": pl.Float64,
-    "cost": pl.Float64,
+    **{"date": pl.Date, "ticker": pl.String, "side": pl.String},
+    **dict.fromkeys(("shares", "price", "value", "cost"), pl.Float64),
 }
 _FLAGS = {"date": pl.Date, "ticker": pl.String, "flag": pl.String}
-_FIGURES = (
-    "first_date",
-    "last_date",
-    "return_total_gross",
-    "return_total_net",
-    "return_annual_gross",
-    "return_annual_net",
-    "volatility_annual",
-    "sharpe_gross",
-    "sharpe_net",
-    "max_drawdown",
-    "turnover_annual",
-    "cost_annual",
-    "borrow_annual",
-    "gross_exposure_mean",
-    "net_exposure_mean",
-)
 
 
 @dataclass(frozen=True)
@@ -244,11 +208,12 @@ def portfolio_result(
 
 def empty_result() -> PortfolioResult:
     """Of weights that lead to no order."""
+    returns, none = pl.DataFrame(schema=_RETURNS), np.zeros(0)
     return PortfolioResult(
-        returns=pl.DataFrame(schema=_RETURNS),
+        returns=returns,
         trades=pl.DataFrame(schema=_TRADES),
         flags=pl.DataFrame(schema=_FLAGS),
-        stats={**dict.fromkeys(_FIGURES), "n_sessions": 0, "n_trades": 0},
+        stats=_stats(returns, n_trades=0, cost=none, borrow=none, periods_per_year=1),
     )
 
 
@@ -288,26 +253,22 @@ def _stats(
 ) -> dict[str, Any]:
     gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
     years = len(net) / periods_per_year
-    exposure = returns.select(
-        gross=(pl.col("long_exposure") + pl.col("short_exposure")).mean(),
-        net=(pl.col("long_exposure") - pl.col("short_exposure")).mean(),
-    ).row(0, named=True)
+    long, short = returns["long_exposure"], returns["short_exposure"]
+
+    def per_year(values: Floats) -> float | None:
+        return float(values.sum() / years) if years else None
+
     return {
-        "first_date": returns["date"][0].isoformat(),
-        "last_date": returns["date"][-1].isoformat(),
+        "first_date": returns["date"][0].isoformat() if years else None,
+        "last_date": returns["date"][-1].isoformat() if years else None,
         "n_sessions": returns.height,
         "return_total_gross": total_return(gross),
         "return_total_net": total_return(net),
-        "return_annual_gross": annual_return(gross, periods_per_year=periods_per_year),
-        "return_annual_net": annual_return(net, periods_per_year=periods_per_year),
-        "volatility_annual": annual_volatility(net, periods_per_year=periods_per_year),
-        "sharpe_gross": sharpe(gross, periods_per_year=periods_per_year),
-        "sharpe_net": sharpe(net, periods_per_year=periods_per_year),
-        "max_drawdown": max_drawdown(net),
-        "turnover_annual": float(returns["turnover"].to_numpy().sum() / years),
-        "cost_annual": float(cost.sum() / years),
-        "borrow_annual": float(borrow.sum() / years),
+        **performance_figures(gross, net, periods_per_year=periods_per_year),
+        "turnover_annual": per_year(returns["turnover"].to_numpy()),
+        "cost_annual": per_year(cost),
+        "borrow_annual": per_year(borrow),
         "n_trades": n_trades,
-        "gross_exposure_mean": exposure["gross"],
-        "net_exposure_mean": exposure["net"],
+        "gross_exposure_mean": (long + short).mean(),
+        "net_exposure_mean": (long - short).mean(),
     }

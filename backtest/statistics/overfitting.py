@@ -12,18 +12,19 @@ from itertools import combinations
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import ArrayLike, NDArray
 
 from .performance import period_sharpe
 
 __all__ = [
     "MIN_TRIALS",
-    "deflated_sharpe",
     "deflation",
     "expected_max_sharpe",
     "overfitting_logits",
     "probabilistic_sharpe",
     "probability_of_overfitting",
+    "shared_overfitting",
 ]
 
 Floats = NDArray[np.float64]
@@ -70,39 +71,36 @@ def expected_max_sharpe(trials: int, variance: float) -> float:
     return float(math.sqrt(variance) * ((1 - gamma) * first + gamma * second))
 
 
-def deflated_sharpe(returns: ArrayLike, *, trials: int, variance: float) -> float | None:
-    """:func:`probabilistic_sharpe` against the best of ``trials`` worthless ones (Bailey and López
-    de Prado, 2014). ``variance`` is that of the trials' Sharpes, a period."""
-    return probabilistic_sharpe(returns, benchmark=expected_max_sharpe(trials, variance))
-
-
 def deflation(
     returns: ArrayLike, *, trials: int, sharpes: Sequence[float], periods_per_year: int
 ) -> dict[str, Any]:
     """Entries of ``metrics["portfolio"]``: trials, probabilistic_sharpe, deflated_sharpe and
-    sharpe_expected_max (a year).
+    sharpe_expected_max (a year). The deflated Sharpe is the probabilistic one against the best of
+    as many worthless trials (Bailey and López de Prado, 2014).
 
     ``sharpes`` are those recorded, a period. Their variance is taken, but not less than 1/(T − 1),
     the sampling variance of a worthless strategy's Sharpe: a few near-copies of one strategy would
     otherwise make the search look harmless.
     """
-    values = np.asarray(returns, dtype=np.float64)
-    found: dict[str, Any] = {
+    values, best = np.asarray(returns, dtype=np.float64), None
+    if values.size > 1:
+        recorded = float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0
+        best = expected_max_sharpe(trials, max(recorded, 1 / (values.size - 1)))
+    return {
         "trials": trials,
         "probabilistic_sharpe": probabilistic_sharpe(values),
-        "deflated_sharpe": None,
-        "sharpe_expected_max": None,
+        "deflated_sharpe": None if best is None else probabilistic_sharpe(values, benchmark=best),
+        "sharpe_expected_max": None if best is None else best * math.sqrt(periods_per_year),
     }
-    if values.size < 2:
-        return found
-    variance = max(
-        float(np.var(sharpes, ddof=1)) if len(sharpes) > 1 else 0.0, 1 / (values.size - 1)
-    )
-    found["deflated_sharpe"] = deflated_sharpe(values, trials=trials, variance=variance)
-    found["sharpe_expected_max"] = expected_max_sharpe(trials, variance) * math.sqrt(
-        periods_per_year
-    )
-    return found
+
+
+def shared_overfitting(series: Sequence[pl.DataFrame]) -> float | None:
+    """:func:`probability_of_overfitting` of frames (date, net) on the sessions that all have."""
+    if not series or any(frame.is_empty() for frame in series):
+        return None
+    common = set.intersection(*(set(frame["date"]) for frame in series))
+    held = [frame.filter(pl.col("date").is_in(list(common))).sort("date") for frame in series]
+    return probability_of_overfitting(np.vstack([frame["net"].to_numpy() for frame in held]))
 
 
 def probability_of_overfitting(returns: ArrayLike, *, blocks: int = _BLOCKS) -> float | None:

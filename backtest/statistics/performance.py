@@ -11,10 +11,25 @@ __all__ = [
     "annual_return",
     "annual_volatility",
     "max_drawdown",
+    "performance_figures",
     "period_sharpe",
     "sharpe",
     "total_return",
 ]
+
+
+def performance_figures(
+    gross: ArrayLike, net: ArrayLike, *, periods_per_year: int
+) -> dict[str, float | None]:
+    """The figures of a year of daily returns before and after costs; the drawdown is the net's."""
+    return {
+        "return_annual_gross": annual_return(gross, periods_per_year=periods_per_year),
+        "return_annual_net": annual_return(net, periods_per_year=periods_per_year),
+        "volatility_annual": annual_volatility(net, periods_per_year=periods_per_year),
+        "sharpe_gross": sharpe(gross, periods_per_year=periods_per_year),
+        "sharpe_net": sharpe(net, periods_per_year=periods_per_year),
+        "max_drawdown": max_drawdown(net),
+    }
 
 
 def total_return(returns: ArrayLike) -> float | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
@@ -32,52 +33,50 @@ def forecast_quality(panel: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """
     if "total_return" not in panel.columns:
         return {}
+    actual, forecast = pl.col("total_return"), pl.col("score")
     rows = panel.filter(
         pl.col("status") == "ok",
         pl.col("mature").fill_null(False),
-        pl.col("score").is_finite(),
-        pl.col("total_return").is_finite(),
+        forecast.is_finite(),
+        actual.is_finite(),
     )
-    actual, forecast = pl.col("total_return"), pl.col("score")
     signed = (actual != 0) & (forecast != 0)
-    asked = [
-        pl.len().alias("n"),
-        (forecast - actual).abs().mean().alias("mae"),
-        actual.abs().mean().alias("mae_persistence"),
-        (forecast.sign() == actual.sign()).filter(signed).mean().alias("directional_accuracy"),
-    ]
-    if set(_QUANTILES) <= set(panel.columns):
-        # Scores without dispersion (one path) have null quantiles and are left out of these.
-        known = pl.all_horizontal(pl.col(name).is_finite() for name in _QUANTILES).fill_null(False)
-        inside = (actual >= pl.col("q05")) & (actual <= pl.col("q95"))
-        asked += [
-            inside.filter(known).mean().alias("coverage_90"),
-            _pinball(actual, {name: pl.col(name) for name in _QUANTILES})
-            .filter(known)
-            .mean()
-            .alias("pinball_loss"),
-            _pinball(actual, {name: pl.lit(0.0) for name in _QUANTILES})
-            .filter(known)
-            .mean()
-            .alias("pinball_loss_persistence"),
-        ]
+    figures = {
+        **_coverage(actual, panel.columns),
+        "n": pl.len(),
+        "mae": (forecast - actual).abs().mean(),
+        "mae_persistence": actual.abs().mean(),
+        "directional_accuracy": (forecast.sign() == actual.sign()).filter(signed).mean(),
+    }
     if "n_paths" in panel.columns:
-        asked.append(pl.col("n_paths").median().alias("n_paths_median"))
-    found = [
-        {"horizon": horizon, **part.select(asked).row(0, named=True)}
-        for (horizon,), part in rows.sort("horizon").group_by("horizon", maintain_order=True)
-    ]
-    missing = dict.fromkeys(["coverage_90", "pinball_loss", "pinball_loss_persistence"])
-    return {str(row.pop("horizon")): {**missing, **row, "mae_ratio": _ratio(row)} for row in found}
+        figures["n_paths_median"] = pl.col("n_paths").median()
+    found = {}
+    for (horizon,), part in rows.sort("horizon").group_by("horizon", maintain_order=True):
+        row = part.select(**figures).row(0, named=True)
+        stays = row["mae_persistence"]
+        found[str(horizon)] = {**row, "mae_ratio": row["mae"] / stays if stays else None}
+    return found
 
 
-def _pinball(actual: pl.Expr, quantiles: dict[str, pl.Expr]) -> pl.Expr:
+def _coverage(actual: pl.Expr, columns: Sequence[str]) -> dict[str, pl.Expr]:
+    """What the kept quantiles say. Rows without dispersion (one path) have none and are left
+    out."""
+    names = ("coverage_90", "pinball_loss", "pinball_loss_persistence")
+    if not set(_QUANTILES) <= set(columns):
+        return {name: pl.lit(None) for name in names}
+    known = pl.all_horizontal(pl.col(name).is_finite() for name in _QUANTILES).fill_null(False)
+    inside = (actual >= pl.col("q05")) & (actual <= pl.col("q95"))
+    own = _pinball(actual, [pl.col(name) for name in _QUANTILES])
+    stays = _pinball(actual, [pl.lit(0.0)] * len(_QUANTILES))
+    return {
+        name: series.filter(known).mean()
+        for name, series in zip(names, (inside, own, stays), strict=True)
+    }
+
+
+def _pinball(actual: pl.Expr, quantiles: Sequence[pl.Expr]) -> pl.Expr:
     losses = [
         pl.max_horizontal(level * (actual - quantile), (level - 1) * (actual - quantile))
-        for quantile, level in ((quantiles[name], level) for name, level in _QUANTILES.items())
+        for quantile, level in zip(quantiles, _QUANTILES.values(), strict=True)
     ]
     return 2 * pl.sum_horizontal(losses) / len(losses)
-
-
-def _ratio(row: dict[str, Any]) -> float | None:
-    return row["mae"] / row["mae_persistence"] if row["mae_persistence"] else None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import date
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -50,29 +51,27 @@ def regime_table(
     judged = ic.filter(pl.col("rank_ic").is_not_null()).select("asof", "horizon", "n", "rank_ic")
     columns = [f"{kind}_regime" for kind in _REGIMES]
     labelled = judged.join(panel.select("asof", *columns).unique("asof"), on="asof", how="left")
+    slices = [(kind, regime) for kind, regimes in _REGIMES.items() for regime in regimes]
     rows = []
-    for kind, regimes in _REGIMES.items():
-        for regime in regimes:
-            for horizon in sorted(labelled["horizon"].unique().to_list()):
-                part = labelled.filter(
-                    pl.col(f"{kind}_regime") == regime, pl.col("horizon") == horizon
-                ).sort("asof")
-                if not part.height:
-                    continue
-                found = series_interval(part, "rank_ic", horizon=horizon, sessions=sessions)
-                names = float(np.median(part["n"].to_numpy()))
-                rows.append(
-                    {
-                        "kind": kind,
-                        "regime": regime,
-                        "horizon": horizon,
-                        "n_dates": part.height,
-                        "n_names_median": names,
-                        "rank_ic_mean": found.mean,
-                        "ci95": found.bounds,
-                        "thin": part.height < min_dates or names < min_names,
-                    }
-                )
+    for (kind, regime), horizon in product(slices, labelled["horizon"].unique().sort().to_list()):
+        inside = (pl.col(f"{kind}_regime") == regime) & (pl.col("horizon") == horizon)
+        part = labelled.filter(inside).sort("asof")
+        if not part.height:
+            continue
+        found = series_interval(part, "rank_ic", horizon=horizon, sessions=sessions)
+        names = float(np.median(part["n"].to_numpy()))
+        rows.append(
+            {
+                "kind": kind,
+                "regime": regime,
+                "horizon": horizon,
+                "n_dates": part.height,
+                "n_names_median": names,
+                "rank_ic_mean": found.mean,
+                "ci95": found.bounds,
+                "thin": part.height < min_dates or names < min_names,
+            }
+        )
     return rows
 
 
@@ -145,29 +144,25 @@ def start_sensitivity(
     horizon); starts that leave fewer than three dates are left out.
     """
     dates = judged["asof"].unique().sort()
+    starts = [dates[int(share * dates.len())] for share in _SKIPPED_SHARES if dates.len()]
+    horizons = judged["horizon"].unique(maintain_order=True).to_list()
     rows = []
-    for share in _SKIPPED_SHARES if dates.len() else ():
-        start = dates[int(share * dates.len())]
-        traded = returns.filter(pl.col("date") > start)["net"].to_numpy()
-        ratio = sharpe(traded, periods_per_year=periods_per_year)
-        for (horizon,), part in judged.filter(pl.col("asof") >= start).group_by(
-            "horizon", maintain_order=True
-        ):
-            if part.height < _MIN_START_DATES:
-                continue
-            found = series_interval(
-                part.sort("asof"), "rank_ic", horizon=int(str(horizon)), sessions=sessions
-            )
-            kept = excess.filter(pl.col("asof") >= start, pl.col("horizon") == horizon)
-            rows.append(
-                {
-                    "start": start,
-                    "horizon": horizon,
-                    "n_dates": part.height,
-                    "rank_ic_mean": found.mean,
-                    "ci95": found.bounds,
-                    "net_excess_mean": kept["net_excess"].mean(),
-                    "sharpe_net": ratio,
-                }
-            )
+    for start, horizon in product(starts, horizons):
+        kept = (pl.col("asof") >= start) & (pl.col("horizon") == horizon)
+        part = judged.filter(kept).sort("asof")
+        if part.height < _MIN_START_DATES:
+            continue
+        found = series_interval(part, "rank_ic", horizon=horizon, sessions=sessions)
+        traded = returns.filter(pl.col("date") > start)["net"]
+        rows.append(
+            {
+                "start": start,
+                "horizon": horizon,
+                "n_dates": part.height,
+                "rank_ic_mean": found.mean,
+                "ci95": found.bounds,
+                "net_excess_mean": excess.filter(kept)["net_excess"].mean(),
+                "sharpe_net": sharpe(traded, periods_per_year=periods_per_year),
+            }
+        )
     return rows

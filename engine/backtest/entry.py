@@ -25,7 +25,7 @@ from backtest.costs import Costs, trade_cost_bps
 from backtest.grid import PriceGrid
 from backtest.judge import json_ready
 from backtest.simulation.entry import Offsets, net_returns, trade_bars, trade_maxdiff
-from backtest.statistics.performance import annual_return, annual_volatility, max_drawdown, sharpe
+from backtest.statistics.performance import performance_figures
 from engine.config import Settings
 from engine.data.market import Market
 from engine.errors import UsageError
@@ -296,8 +296,9 @@ def entry_summary(
     """Counts of orders and fills, mean return of a fill in basis points, figures of the returns."""
     orders = trades.filter(pl.col("side") != 0)
     filled = orders.filter(pl.col("entry").is_not_null())
-    gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
-    year: dict[str, int] = {"periods_per_year": periods_per_year}
+    figures = performance_figures(
+        returns["gross"], returns["net"], periods_per_year=periods_per_year
+    )
     return {
         "first_date": returns["date"].min(),
         "last_date": returns["date"].max(),
@@ -307,12 +308,7 @@ def entry_summary(
         "positive_share": (filled["net"] > 0).mean(),
         "fill_gross_bps": _bps(filled["gross"]),
         "fill_net_bps": _bps(filled["net"]),
-        "return_annual_gross": annual_return(gross, **year),
-        "return_annual_net": annual_return(net, **year),
-        "volatility_annual": annual_volatility(net, **year),
-        "sharpe_gross": sharpe(gross, **year),
-        "sharpe_net": sharpe(net, **year),
-        "max_drawdown": max_drawdown(net),
+        **figures,
     }
 
 

@@ -23,10 +23,9 @@ from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import polars as pl
 
-from backtest.statistics.overfitting import deflation, probability_of_overfitting
+from backtest.statistics.overfitting import deflation, shared_overfitting
 from backtest.statistics.performance import period_sharpe
 from engine.config import Settings
 from engine.config.settings import StrategySettings
@@ -245,30 +244,18 @@ def _count(connection: duckdb.DuckDBPyConnection, own: Trial) -> TrialCount:
     """
     span = [own.data_hash, own.last_asof, own.first_asof]
     rows = connection.execute(overlapping, span).fetchall()
-    daily = connection.execute(
+    daily = connection.sql(
         f"""SELECT hash(fingerprint, strategy, costs) AS trial, date, net
         FROM returns SEMI JOIN ({overlapping}) USING
         (fingerprint, strategy, costs, first_asof, last_asof)
         WHERE data_hash = ? ORDER BY trial, date""",
-        [*span, own.data_hash],
-    ).fetchall()
+        params=[*span, own.data_hash],
+    ).pl()
     return TrialCount(
         recorded=len(rows),
         sharpes=tuple(row[5] for row in rows if row[5] is not None),
-        overfitting=_overfitting(daily),
+        overfitting=shared_overfitting(daily.partition_by("trial", maintain_order=True)),
     )
-
-
-def _overfitting(daily: list[tuple[int, date, float]]) -> float | None:
-    """PBO over the sessions that all trials traded on."""
-    if not daily:
-        return None
-    trials: dict[int, dict[date, float]] = {}
-    for trial, day, net in daily:
-        trials.setdefault(trial, {})[day] = net
-    common = sorted(set.intersection(*(set(series) for series in trials.values())))
-    matrix = np.array([[series[day] for day in common] for series in trials.values()])
-    return probability_of_overfitting(matrix)
 
 
 def _canonical(content: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ import polars as pl
 
 from backtest.costs import Costs
 from backtest.simulation.portfolio import Case, simulate_cases
-from backtest.statistics.overfitting import probability_of_overfitting
+from backtest.statistics.overfitting import shared_overfitting
 from backtest.statistics.performance import sharpe
 from engine.config import Settings
 
@@ -62,21 +62,9 @@ class Selection:
             "choices": [
                 {**row, "fold": row["fold"].isoformat()} for row in self.choices.to_dicts()
             ],
-            "overfitting_probability": self._overfitting(),
+            "overfitting_probability": shared_overfitting(list(self.returns.values())),
             "in_sample_best": {"chosen": best, "sharpe_net": known.get(best) if best else None},
         }
-
-    def _overfitting(self) -> float | None:
-        """Over the sessions on which every point was invested or could have been."""
-        frames = list(self.returns.values())
-        if not frames or any(frame.is_empty() for frame in frames):
-            return None
-        common = set.intersection(*(set(frame["date"]) for frame in frames))
-        rows = [
-            frame.filter(pl.col("date").is_in(list(common))).sort("date")["net"].to_numpy()
-            for frame in frames
-        ]
-        return probability_of_overfitting(np.vstack(rows))
 
 
 def select_weights(

@@ -11,12 +11,12 @@ import pytest
 
 from backtest.statistics.ic import information_coefficient, rank_ic_frame
 from backtest.statistics.overfitting import (
-    deflated_sharpe,
     expected_max_sharpe,
     overfitting_logits,
-    period_sharpe,
+    probabilistic_sharpe,
     probability_of_overfitting,
 )
+from backtest.statistics.performance import period_sharpe
 from backtest.statistics.quantiles import quantile_returns
 from backtest.statistics.significance import newey_west_error
 
@@ -105,7 +105,8 @@ def test_deflated_sharpe_is_that_of_vectorbt(trials, seed):
         skew=skew(returns),
         kurtosis=kurtosis(returns, fisher=False),
     )
-    ours = deflated_sharpe(returns, trials=trials, variance=variance)
+    best = expected_max_sharpe(trials, variance)
+    ours = probabilistic_sharpe(returns, benchmark=best)
     assert ours == pytest.approx(float(theirs), abs=TOLERANCE)
     best = approx_exp_max_sharpe(0, variance, trials)
     assert expected_max_sharpe(trials, variance) == pytest.approx(float(best), abs=TOLERANCE)
