@@ -19,7 +19,7 @@ import polars as pl
 from .costs import Costs
 from .judgement import JudgedMarket, Judgement, JudgingRules, TargetPortfolio
 from .simulation.portfolio import PortfolioResult, simulate
-from .statistics.churn import churn, churn_of, rank_top
+from .statistics.churn import churn, rank_top
 from .statistics.cross_sections import CrossSections
 from .statistics.factors import (
     factor_baselines,
@@ -46,16 +46,8 @@ def judge(
 ) -> Judgement:
     """Judges the scores of a panel and the portfolio made of them.
 
-    Parameters
-    ----------
-    panel
-        One row per (asof, ticker, horizon) of the dates to judge, all statuses. Zero rows are fine.
-    portfolio
-        Target weights and how they are traded.
-    market
-        Prices, sessions, benchmark.
-    rules
-        How the scores are judged.
+    ``panel`` has one row per (asof, ticker, horizon) of the dates to judge, with any status; none
+    at all is fine.
     """
     sections = CrossSections(panel)
     series = _series(sections, portfolio, market, rules)
@@ -119,7 +111,7 @@ def _series(
         dates=dates,
         members=members,
         excess=excess_after_costs(members, costs=portfolio.costs),
-        churn=churn_of(ranked),
+        churn=churn(ranked),
         correlation=alike,
         quantiles=quantile_returns(sections, judged),
     )
@@ -218,7 +210,7 @@ def _daily_churn(
     if replaced["asof"].n_unique() == dates.len():
         replaced = replaced.filter(longest)
     else:
-        replaced = churn(panel.filter(longest), top_k=top_k)
+        replaced = churn(rank_top(panel.filter(longest), top_k=top_k))
     median = replaced["churn"].median()
     return median if isinstance(median, float) else None
 

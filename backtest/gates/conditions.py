@@ -7,7 +7,7 @@ wholly on the bad side, and is inconclusive otherwise or when it cannot be compu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
 __all__ = [
@@ -58,14 +58,7 @@ class Condition:
 
     def to_json(self) -> dict[str, Any]:
         """The entry of ``gates.json``."""
-        return {
-            "name": self.name,
-            "verdict": self.verdict,
-            "value": self.value,
-            "ci95": self.ci95,
-            "threshold": self.threshold,
-            "part_of": self.part_of,
-        }
+        return {key: value for key, value in asdict(self).items() if key != "reasons"}
 
 
 def combine(conditions: Sequence[Condition]) -> Verdict:

@@ -114,16 +114,7 @@ def attribute(
         names=_by_name(ledger),
         legs=_by_leg(ledger),
         regimes=_by_regime(ledger, regimes, sessions),
-        costs=pl.DataFrame(
-            {
-                "kind": ["spread", "impact", "borrow"],
-                "cost": [
-                    ledger.spread.sum() / ledger.capital,
-                    (ledger.fee - ledger.spread).sum() / ledger.capital,
-                    ledger.borrow.sum() / ledger.capital,
-                ],
-            }
-        ),
+        costs=_by_kind(ledger),
         daily=_by_session(ledger, sessions),
     )
 
@@ -131,17 +122,8 @@ def attribute(
 def attribution_figures(
     found: Attribution, trades: pl.DataFrame, returns: pl.DataFrame, beta: pl.Series
 ) -> dict[str, Any]:
-    """legs, costs, regimes, names (the best and the worst), holding, exposure, beta.
-
-    Parameters
-    ----------
-    found
-        Of :func:`attribute`.
-    trades, returns
-        Of the portfolio, ``returns`` with long_exposure and short_exposure.
-    beta
-        Of :func:`rolling_beta`.
-    """
+    """legs, costs, regimes, names (the best and the worst), holding, exposure and beta, of the
+    portfolio's trades and returns and its :func:`rolling_beta`."""
     net, beta = returns["long_exposure"] - returns["short_exposure"], beta.drop_nulls()
     return {
         "legs": found.legs.to_dicts(),
@@ -301,6 +283,12 @@ def _by_leg(ledger: _Ledger) -> pl.DataFrame:
         money = np.array([old + new, ledger.fee[ledger.pays(sign)].sum(), borrow])
         rows.append((leg, *(money / ledger.capital).tolist()))
     return pl.DataFrame(rows, schema=["leg", "profit", "cost", "borrow"], orient="row")
+
+
+def _by_kind(ledger: _Ledger) -> pl.DataFrame:
+    impact = ledger.fee - ledger.spread
+    costs = [kind.sum() / ledger.capital for kind in (ledger.spread, impact, ledger.borrow)]
+    return pl.DataFrame({"kind": ["spread", "impact", "borrow"], "cost": costs})
 
 
 def _by_session(ledger: _Ledger, sessions: pl.Series) -> pl.DataFrame:

@@ -192,29 +192,17 @@ def portfolio_result(
         },
         schema_overrides=_RETURNS,
     )
-    return PortfolioResult(
-        returns=returns,
-        trades=_trades(fills, grid) if keep_trades else pl.DataFrame(schema=_TRADES),
-        flags=_flags(orders, fills, grid, net_book),
-        stats=_stats(
-            returns,
-            n_trades=len(fills),
-            cost=_share_of(net_book.fees, net_book.previous),
-            borrow=borrow,
-            periods_per_year=periods_per_year,
-        ),
-    )
+    cost = _share_of(net_book.fees, net_book.previous)
+    trades = _trades(fills, grid) if keep_trades else pl.DataFrame(schema=_TRADES)
+    flags = _flags(orders, fills, grid, net_book)
+    stats = _stats(returns, len(fills), cost, borrow, periods_per_year)
+    return PortfolioResult(returns, trades, flags, stats)
 
 
 def empty_result() -> PortfolioResult:
     """Of weights that lead to no order."""
-    returns, none = pl.DataFrame(schema=_RETURNS), np.zeros(0)
-    return PortfolioResult(
-        returns=returns,
-        trades=pl.DataFrame(schema=_TRADES),
-        flags=pl.DataFrame(schema=_FLAGS),
-        stats=_stats(returns, n_trades=0, cost=none, borrow=none, periods_per_year=1),
-    )
+    returns, trades, flags = (pl.DataFrame(schema=of) for of in (_RETURNS, _TRADES, _FLAGS))
+    return PortfolioResult(returns, trades, flags, _stats(returns, 0, np.zeros(0), np.zeros(0), 1))
 
 
 def _trades(fills: NDArray[Any], grid: PriceGrid) -> pl.DataFrame:
@@ -249,7 +237,7 @@ def _flags(orders: OrderPlan, fills: NDArray[Any], grid: PriceGrid, book: Book) 
 
 
 def _stats(
-    returns: pl.DataFrame, *, n_trades: int, cost: Floats, borrow: Floats, periods_per_year: int
+    returns: pl.DataFrame, n_trades: int, cost: Floats, borrow: Floats, periods_per_year: int
 ) -> dict[str, Any]:
     gross, net = returns["gross"].to_numpy(), returns["net"].to_numpy()
     years = len(net) / periods_per_year

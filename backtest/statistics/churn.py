@@ -7,7 +7,7 @@ import polars as pl
 
 from .cross_sections import CrossSections
 
-__all__ = ["churn", "churn_of", "previous_rebalance", "rank_top", "top_membership"]
+__all__ = ["churn", "rank_top", "top_membership"]
 
 _CARRIED = ("label", "fold")
 
@@ -51,16 +51,6 @@ def rank_top(panel: pl.DataFrame, *, top_k: int) -> pl.DataFrame:
     )
 
 
-def previous_rebalance(ranked: pl.DataFrame) -> pl.DataFrame:
-    """asof, horizon, previous: the scored date before each, null for the first."""
-    return (
-        ranked.select("asof", "horizon")
-        .unique()
-        .sort("horizon", "asof")
-        .with_columns(previous=pl.col("asof").shift(1).over("horizon"))
-    )
-
-
 def top_membership(ranked: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     """The Top-K of each date with whether each name was in the Top-K of an earlier one.
 
@@ -83,21 +73,17 @@ def top_membership(ranked: pl.DataFrame, pairs: pl.DataFrame) -> pl.DataFrame:
     )
 
 
-def churn(panel: pl.DataFrame, *, top_k: int) -> pl.DataFrame:
-    """:func:`churn_of` a panel: asof, ticker, horizon, score, status."""
-    return churn_of(rank_top(panel, top_k=top_k))
-
-
-def churn_of(ranked: pl.DataFrame) -> pl.DataFrame:
+def churn(ranked: pl.DataFrame) -> pl.DataFrame:
     """churn@K = 1 − |TopK(t) ∩ TopK(s)| / K with s the rebalance before t.
 
     Takes the frame of :func:`rank_top`; labels play no part, so that dates whose label is not
     mature count too. Returns asof, horizon, churn, k; churn is null for the first date and for
     dates with constant scores.
     """
-    pairs = previous_rebalance(ranked)
+    dates = ranked.select("asof", "horizon").unique().sort("horizon", "asof")
+    pairs = dates.with_columns(previous=pl.col("asof").shift(1).over("horizon"))
     kept = (
-        top_membership(ranked, pairs.filter(pl.col("previous").is_not_null()))
+        top_membership(ranked, pairs.drop_nulls("previous"))
         .group_by("asof", "horizon")
         # Names replaced over K: 1 − kept/K would put 3 of 10 a rounding error above 0.3.
         .agg(churn=(~pl.col("kept")).sum() / pl.col("k").first())

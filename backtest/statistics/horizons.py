@@ -41,7 +41,7 @@ class JudgedSeries:
     excess
         Its net excess (:func:`backtest.statistics.net_excess.excess_after_costs`).
     churn
-        Between rebalances (:func:`backtest.statistics.churn.churn_of`).
+        Between rebalances (:func:`backtest.statistics.churn.churn`).
     correlation
         With the factor of gate 1 (:func:`backtest.statistics.factors.factor_correlation`).
     quantiles
@@ -75,21 +75,7 @@ def horizon_figures(
     draws: int,
     seed: int,
 ) -> dict[str, Any]:
-    """One entry of ``metrics["horizons"]``.
-
-    Parameters
-    ----------
-    series
-        Of this horizon.
-    folds
-        asof, fold.
-    sessions
-        All sessions, ascending.
-    horizon
-        In sessions.
-    draws, seed
-        Of the bootstrap.
-    """
+    """What the gates look at, of the series of one horizon; ``folds`` has asof, fold."""
     correlation = series.correlation
     return {
         **_rank_ic_figures(series, folds, sessions, horizon, draws, seed),
@@ -172,18 +158,12 @@ def descriptive_figures(
     neutral_factors: Sequence[str],
     forecast: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """Further figures of one entry of ``metrics["horizons"]``.
+    """What is shown beside it, of the series of one horizon.
 
     Parameters
     ----------
-    series
-        Of this horizon.
     costs
         Of the run; half and twice of them are shown too.
-    sessions
-        All sessions, ascending.
-    horizon
-        In sessions.
     neutral
         :func:`backtest.statistics.factors.neutral_rank_ic` of all horizons, or None.
     neutral_factors

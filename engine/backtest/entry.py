@@ -198,7 +198,6 @@ def _trade(
 def _maxdiff_trades(
     priced: pl.DataFrame, settings: Settings, sessions: Sequence[date]
 ) -> pl.DataFrame:
-    embargo = settings.evaluation.embargo_sessions
     return trade_maxdiff(
         priced,
         grid=settings.entry.offsets,
@@ -206,7 +205,7 @@ def _maxdiff_trades(
         by_ticker=settings.entry.by_ticker,
         min_rows=settings.entry.min_trades,
         sessions=sessions,
-        embargo=max(settings.scoring.horizons) if embargo is None else embargo,
+        embargo=settings.embargo_sessions,
     )
 
 

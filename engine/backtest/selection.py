@@ -154,15 +154,18 @@ def choose(
         known = int(np.searchsorted(dates, np.datetime64(asof, "D"), side="right"))
         end = max(known - embargo, 0)
         past = values[max(0, end - window) if window else 0 : end]
-        if len(past) < min_sessions:
-            rows.append((asof, labels[0], None, len(past)))
-            continue
-        spread = past.std(axis=0, ddof=1)
-        sharpe = np.divide(past.mean(axis=0), spread, out=np.zeros(len(labels)), where=spread > 0)
-        best = int(np.argmax(sharpe))
-        rows.append((asof, labels[best], float(sharpe[best] * np.sqrt(252)), len(past)))
+        best, ratio = _best(past) if len(past) >= min_sessions else (0, None)
+        rows.append((asof, labels[best], ratio, len(past)))
     schema = {"fold": pl.Date, "chosen": pl.String, "sharpe": pl.Float64, "n_sessions": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
+
+
+def _best(past: np.ndarray) -> tuple[int, float]:
+    """Number and Sharpe ratio of the column with the highest; one that does not vary has 0."""
+    mean, spread = past.mean(axis=0), past.std(axis=0, ddof=1)
+    sharpes = np.divide(mean, spread, out=np.zeros(len(mean)), where=spread > 0)
+    best = int(np.argmax(sharpes))
+    return best, float(sharpes[best] * np.sqrt(252))
 
 
 def splice(weights: Mapping[str, pl.DataFrame], choices: pl.DataFrame) -> pl.DataFrame:
@@ -186,11 +189,6 @@ def _side_by_side(returns: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
 
 
 def _first_of_each(asofs: Sequence[date], fold: Fold) -> list[date]:
-    frame = pl.DataFrame({"asof": sorted(asofs)}, schema={"asof": pl.Date})
-    period = pl.col("asof").dt.truncate(_EVERY[fold])
-    return (
-        frame.group_by(period.alias("period"))
-        .agg(pl.col("asof").min())
-        .sort("asof")["asof"]
-        .to_list()
-    )
+    days = pl.Series("asof", asofs, dtype=pl.Date).to_frame()
+    periods = days.group_by(pl.col("asof").dt.truncate(_EVERY[fold]).alias("period"))
+    return periods.agg(pl.col("asof").min())["asof"].sort().to_list()

@@ -50,7 +50,7 @@ def ten(**best: float) -> dict[str, float]:
     ],
 )
 def test_by_hand(scores, expected):
-    assert churn(panel(*scores), top_k=10)["churn"].to_list() == expected
+    assert churn(rank_top(panel(*scores), top_k=10))["churn"].to_list() == expected
 
 
 def test_k_is_limited_by_top_k_and_by_a_fifth_of_the_names():
@@ -64,13 +64,13 @@ def test_three_of_ten_is_exactly_three_tenths():
     """A gate compares it with 0.30; 1 − 7/10 would be a rounding error above."""
     names = {f"T{i:02d}": float(i) for i in range(50)}
     later = names | {"T00": 60.0, "T01": 61.0, "T02": 62.0}
-    assert churn(panel(names, later), top_k=10)["churn"].to_list() == [None, 0.3]
+    assert churn(rank_top(panel(names, later), top_k=10))["churn"].to_list() == [None, 0.3]
 
 
 def test_k_of_the_later_date_counts_for_both():
     """Five names then ten: the Top-2 at t are compared with the Top-2 at the date before."""
     five = {"A": 5.0, "B": 4.0, "C": 3.0, "D": 2.0, "E": 1.0}
-    result = churn(panel(five, ten(A=2, B=1)), top_k=10)
+    result = churn(rank_top(panel(five, ten(A=2, B=1)), top_k=10))
     assert result["k"].to_list() == [1, 2]
     assert result["churn"].to_list() == [None, 0.0]
 
@@ -83,13 +83,13 @@ def test_horizons_are_apart_and_skipped_rows_do_not_count():
         .then(pl.lit("failed"))
         .otherwise("status")
     )
-    result = churn(both, top_k=1)
+    result = churn(rank_top(both, top_k=1))
     assert result.filter(pl.col("horizon") == 5)["churn"].to_list() == [None, 1.0]
     assert result.filter(pl.col("horizon") == 20)["churn"].to_list() == [None, 0.0]
     assert "B" not in rank_top(broken.filter(pl.col("horizon") == 20), top_k=1)["ticker"].to_list()
 
 
 def test_later_scores_change_no_earlier_churn():
-    calm = churn(panel(ten(A=2, B=1), ten(A=2, C=1), ten(A=2, B=1)), top_k=2)
-    noisy = churn(panel(ten(A=2, B=1), ten(A=2, C=1), ten(I=9, J=8)), top_k=2)
+    calm = churn(rank_top(panel(ten(A=2, B=1), ten(A=2, C=1), ten(A=2, B=1)), top_k=2))
+    noisy = churn(rank_top(panel(ten(A=2, B=1), ten(A=2, C=1), ten(I=9, J=8)), top_k=2))
     assert calm.head(2).equals(noisy.head(2))
