@@ -4,11 +4,13 @@
 2. `read_environment` collects `ENGINE_SECTION__KEY` variables.
 3. `read_file` reads the YAML file (default `configs/demo.yaml`).
 4. Each source's keys are checked where they stand, so an error can name the source.
-5. `load_settings` merges them (flag, environment, file, default) and validates the values.
+5. `load_settings` merges them (flag, environment, file, default) and validates the values. A
+   strategy's parameters go with the name they were given beside, not with another one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from engine.config.keys import from_text, is_known, nearest_key, setting_types
-from engine.config.settings import Settings
+from engine.config.settings import Settings, StrategySettings
 from engine.errors import UsageError
 
 __all__ = [
@@ -33,10 +35,13 @@ __all__ = [
 
 Tree = TypeVar("Tree", bound=BaseModel)
 
+log = logging.getLogger(__name__)
+
 _INSIDE = Path(__file__).resolve().parents[1] / "configs"
 # Inside the package where a wheel was installed, else at the root of the checkout.
 CONFIGS = _INSIDE if _INSIDE.is_dir() else _INSIDE.parents[1] / "configs"
 ENV_PREFIX = "ENGINE_"
+_OF_ANY_STRATEGY = ("strategy.name", "strategy.since")
 
 
 def load_settings(
@@ -75,17 +80,48 @@ def load_tree(
         ("environment", environment),
         ("flag", {key: from_text(key, text, model) for key, text in flags.items()}),
     ]
+    for where, layer in layers:
+        for key in layer:
+            _require_known(key, where, model)
     merged: dict[str, Any] = {}
     origin: dict[str, str] = {}
-    for where, layer in layers:
+    for where, layer in _without_foreign_parameters(layers):
         for key, value in layer.items():
-            _require_known(key, where, model)
             merged[key] = value
             origin[key] = where
     try:
         return model(**_nested(merged))
     except ValidationError as error:
         raise UsageError(_explain(error, origin, model)) from None
+
+
+def _without_foreign_parameters(
+    layers: Sequence[tuple[str, Mapping[str, Any]]],
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The layers without parameters and grid of a strategy that a later layer replaces.
+
+    A layer that names no strategy means the one that is chosen; only the first, the file, means
+    the default one.
+    """
+    name, default = "strategy.name", StrategySettings().name
+    chosen = next((layer[name] for _, layer in reversed(layers) if name in layer), default)
+    for place, (where, layer) in enumerate(layers):
+        own = layer.get(name, chosen if place else default)
+        foreign = [
+            key
+            for key in layer
+            if own != chosen and key.startswith("strategy.") and key not in _OF_ANY_STRATEGY
+        ]
+        if foreign:
+            log.warning(
+                "strategy.name: %s replaces %s, so %s (%s) %s dropped",
+                chosen,
+                own,
+                ", ".join(foreign),
+                where,
+                "is" if len(foreign) == 1 else "are",
+            )
+        yield where, {key: value for key, value in layer.items() if key not in foreign}
 
 
 def read_flags(

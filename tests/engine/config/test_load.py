@@ -9,6 +9,7 @@ import pytest
 
 from engine.config import Settings, find_config, load_settings, read_flags
 from engine.config.keys import nearest_key, setting_types
+from engine.decisions.strategies import grid_points
 from engine.errors import UsageError
 
 OPTIONS = {"config": True, "require-gates": False}
@@ -66,6 +67,50 @@ def test_a_strategys_steps_and_grid_are_values_of_their_own(file):
     loaded = settings(*flags, config=config).strategy
     assert loaded.parameters["select"] == {"step": "top_k", "k": 2}
     assert loaded.grid == {"net": [0, 1]}
+
+
+FILE = "strategy: {name: long_short_quantile, quantile: 0.1, grid: {gross: [1, 2]}}"
+
+
+@pytest.mark.parametrize(
+    ("text", "variables", "flags", "expected", "dropped"),
+    [
+        # The file's parameters and grid were given to the file's strategy.
+        (FILE, {}, {"name": "equal_weight"}, ({}, {}), "quantile, strategy.grid"),
+        (FILE, {}, {"name": "long_top_k", "k": "3"}, ({"k": 3}, {}), "quantile, strategy.grid"),
+        (FILE, {"NAME": "equal_weight"}, {"gross": "0.5"}, ({"gross": 0.5}, {}), "quantile"),
+        # A file that names none has the default one's.
+        ("strategy: {quantile: 0.1}", {}, {"name": "equal_weight"}, ({}, {}), "quantile"),
+        # A variable that goes with another name is that one's; one that goes with none is meant.
+        ("", {"NAME": "long_top_k", "K": "3"}, {"name": "equal_weight"}, ({}, {}), "strategy.k"),
+        ("", {"GROSS": "0.5"}, {"name": "equal_weight"}, ({"gross": 0.5}, {}), None),
+        # The same name again changes nothing.
+        (FILE, {}, {"name": "long_short_quantile"}, ({"quantile": 0.1}, {"gross": [1, 2]}), None),
+        (FILE, {"NAME": "equal_weight"}, {"name": "long_short_quantile"},
+         ({"quantile": 0.1}, {"gross": [1, 2]}), None),
+    ],
+)  # fmt: skip
+def test_parameters_belong_to_the_strategy_they_were_given_with(
+    file, caplog, text, variables, flags, expected, dropped
+):
+    environment = {f"ENGINE_STRATEGY__{key}": value for key, value in variables.items()}
+    argv = [part for key, value in flags.items() for part in (f"--strategy.{key}", value)]
+    strategy = settings(*argv, environment=environment, config=file(text)).strategy
+    assert (strategy.parameters, strategy.grid) == expected
+    assert bool(caplog.messages) == bool(dropped)
+    if dropped:
+        assert dropped in caplog.text
+        assert f"{strategy.name} replaces" in caplog.text
+
+
+def test_the_demonstration_takes_another_strategy(tmp_path):
+    path = tmp_path / "small.py"
+    path.write_text(
+        "class Nothing:\n    def weights(self, frame):\n        return frame.with_columns(weight=0.0)"
+    )
+    for name in (f"{path}:Nothing", "equal_weight", "long_top_k"):
+        (point,) = grid_points(settings("--strategy.name", name).strategy)
+        assert point.parameters == {}
 
 
 @pytest.mark.parametrize("grid", ["{gross: []}", "{gross: 1}", "3"])
