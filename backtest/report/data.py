@@ -10,70 +10,25 @@ import polars as pl
 from ..gates.rules import GateRules
 from .formatting import is_number
 
-__all__ = ["FRAME_SCHEMAS", "ReportData"]
+__all__ = ["ReportData"]
 
-FRAME_SCHEMAS: dict[str, dict[str, pl.DataType]] = {
-    "ic": {
-        "asof": pl.Date(),
-        "horizon": pl.Int32(),
-        "n": pl.Int64(),
-        "rank_ic": pl.Float64(),
-        "rank_ic_next_open": pl.Float64(),
-        "in_training": pl.Boolean(),
-    },
-    "returns": {
-        "date": pl.Date(),
-        "gross": pl.Float64(),
-        "net": pl.Float64(),
-        "benchmark": pl.Float64(),
-        "turnover": pl.Float64(),
-        "in_training": pl.Boolean(),
-    },
-    "churn": {
-        "asof": pl.Date(),
-        "horizon": pl.Int32(),
-        "churn": pl.Float64(),
-        "in_training": pl.Boolean(),
-    },
-    "net_excess": {
-        "asof": pl.Date(),
-        "horizon": pl.Int32(),
-        "fold": pl.String(),
-        "excess": pl.Float64(),
-        "cost": pl.Float64(),
-        "net_excess": pl.Float64(),
-        "in_training": pl.Boolean(),
-    },
-    "quantiles": {
-        "horizon": pl.Int32(),
-        "quantile": pl.Int32(),
-        "mean_label": pl.Float64(),
-        "n": pl.Int64(),
-        "in_training": pl.Boolean(),
-    },
-    "attribution": {
-        "date": pl.Date(),
-        "long": pl.Float64(),
-        "short": pl.Float64(),
-        "cost": pl.Float64(),
-        "long_exposure": pl.Float64(),
-        "short_exposure": pl.Float64(),
-        "turnover": pl.Float64(),
-        "beta": pl.Float64(),
-    },
-    "weights": {"asof": pl.Date(), "ticker": pl.String(), "weight": pl.Float64()},
-    "quarantine": {
-        "ticker": pl.String(),
-        "date": pl.Date(),
-        "rule": pl.String(),
-        "message": pl.String(),
-        "source": pl.String(),
-    },
+FRAMES = {
+    "ic": "asof horizon n rank_ic rank_ic_next_open in_training",
+    "returns": "date gross net benchmark turnover in_training",
+    "churn": "asof horizon churn in_training",
+    "net_excess": "asof horizon fold excess cost net_excess in_training",
+    "quantiles": "horizon quantile mean_label n in_training",
+    "attribution": "date long short cost long_exposure short_exposure turnover beta",
+    "weights": "asof ticker weight",
+    "quarantine": "ticker date rule message source",
 }
-
-
-def _empty(name: str) -> pl.DataFrame:
-    return pl.DataFrame(schema=FRAME_SCHEMAS[name])
+_TYPES: dict[str, Any] = {
+    **dict.fromkeys(("asof", "date"), pl.Date),
+    **dict.fromkeys(("horizon", "quantile"), pl.Int32),
+    **dict.fromkeys(("ticker", "fold", "rule", "message", "source"), pl.String),
+    **{"n": pl.Int64, "in_training": pl.Boolean},
+}
+"""Those of columns that hold no decimal number."""
 
 
 @dataclass(frozen=True)
@@ -118,25 +73,26 @@ class ReportData:
     manifest: dict[str, Any]
     config: dict[str, Any]
     rules: GateRules
-    ic: pl.DataFrame = field(default_factory=lambda: _empty("ic"))
-    returns: pl.DataFrame = field(default_factory=lambda: _empty("returns"))
-    churn: pl.DataFrame = field(default_factory=lambda: _empty("churn"))
-    net_excess: pl.DataFrame = field(default_factory=lambda: _empty("net_excess"))
-    quantiles: pl.DataFrame = field(default_factory=lambda: _empty("quantiles"))
-    attribution: pl.DataFrame = field(default_factory=lambda: _empty("attribution"))
-    weights: pl.DataFrame = field(default_factory=lambda: _empty("weights"))
-    quarantine: pl.DataFrame = field(default_factory=lambda: _empty("quarantine"))
+    ic: pl.DataFrame = field(default_factory=pl.DataFrame)
+    returns: pl.DataFrame = field(default_factory=pl.DataFrame)
+    churn: pl.DataFrame = field(default_factory=pl.DataFrame)
+    net_excess: pl.DataFrame = field(default_factory=pl.DataFrame)
+    quantiles: pl.DataFrame = field(default_factory=pl.DataFrame)
+    attribution: pl.DataFrame = field(default_factory=pl.DataFrame)
+    weights: pl.DataFrame = field(default_factory=pl.DataFrame)
+    quarantine: pl.DataFrame = field(default_factory=pl.DataFrame)
 
     def __post_init__(self) -> None:
-        for name, schema in FRAME_SCHEMAS.items():
-            frame: pl.DataFrame = getattr(self, name)
-            missing = [column for column in schema if column not in frame.columns]
+        for name, columns in FRAMES.items():
+            frame, needed = getattr(self, name), columns.split()
+            missing = [column for column in needed if column not in frame.columns]
             if missing and frame.is_empty():
-                object.__setattr__(self, name, _empty(name))
+                schema = {column: _TYPES.get(column, pl.Float64) for column in needed}
+                object.__setattr__(self, name, pl.DataFrame(schema=schema))
             elif missing:
                 raise ValueError(
                     f"report frame '{name}' lacks column(s) {', '.join(missing)}; "
-                    f"it needs {', '.join(schema)}"
+                    f"it needs {', '.join(needed)}"
                 )
 
     @property

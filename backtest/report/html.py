@@ -30,54 +30,17 @@ def render_html(data: ReportData, charts: Mapping[str, Sheet] | None = None) -> 
     environment = page_templates(TEMPLATES)
     environment.filters["dates"] = _whole_dates
     return environment.get_template("report.html.j2").render(
-        **_context(data),
+        data=data,
+        verdict=verdict,
+        tables=tables,
+        judging=judging_tables,
+        strategies=strategy_tables,
+        churn_medians=_churn_medians(data),
+        glossary=glossary(data.rules),
         style=Markup(page_style()),
         charts=draw_charts(data) if charts is None else charts,
+        titles=TITLES,
     )
-
-
-def _context(data: ReportData) -> dict[str, Any]:
-    training = data.metrics.get("in_training") or {}
-    return {
-        "run": data.run,
-        "headline": verdict.headline(data),
-        "basis": verdict.basis(data),
-        "finding": verdict.finding(data),
-        "caveats": verdict.caveats(data),
-        "gates": verdict.gates(data),
-        "symbols": verdict.SYMBOLS,
-        "horizons": data.horizons,
-        "headline_table": tables.headline_table(data),
-        "unjudged": tables.unjudged(data),
-        "portfolio": tables.portfolio_table(data.metrics.get("portfolio")),
-        "signal_rows": judging_tables.signal_rows(data),
-        "redundancy_rows": judging_tables.redundancy_rows(data),
-        "forecast_rows": judging_tables.forecast_rows(data),
-        "decay_summary": judging_tables.decay_summary(data),
-        "decay_rows": judging_tables.decay_rows(data),
-        "cost_levels": judging_tables.cost_levels(data),
-        "importance_rows": judging_tables.importance_rows(data),
-        "start_rows": judging_tables.start_rows(data),
-        "trial_rows": judging_tables.trial_rows(data),
-        "attribution_tables": strategy_tables.attribution_tables(data),
-        "selection_tables": strategy_tables.selection_tables(data),
-        "entry_tables": strategy_tables.entry_tables(data),
-        "regimes": tables.regimes(data),
-        "baselines": tables.baselines(data),
-        "weights": tables.weights_table(data),
-        "drops": tables.drops(data),
-        "flags": tables.flags(data),
-        "quarantine": tables.quarantine(data),
-        "training": training,
-        "training_table": tables.headline_table(data, in_training=True) if training else [],
-        "training_portfolio": tables.portfolio_table(training.get("portfolio")),
-        "config": list(tables.flatten(data.config)) if data.config else [],
-        "manifest": list(tables.flatten(data.manifest)) if data.manifest else [],
-        "gate_numbers": tables.gate_numbers(data),
-        "glossary": glossary(data.rules),
-        "titles": TITLES,
-        "churn_medians": _churn_medians(data),
-    }
 
 
 def _churn_medians(data: ReportData) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 from .data import ReportData
 from .formatting import (
     NA,
-    Formatter,
     bps,
     count,
     decimal,
@@ -18,7 +17,7 @@ from .formatting import (
     percent,
     share,
 )
-from .tables import Cell, Row
+from .tables import Cell, Row, Spec
 
 __all__ = [
     "cost_levels",
@@ -34,15 +33,15 @@ __all__ = [
 ]
 
 _FORECAST = (
-    ("n", "Forecasts with a known outcome", count),
-    ("mae", "Mean absolute error", percent),
-    ("mae_persistence", "… of “the price stays”", percent),
-    ("mae_ratio", "Ratio (below 1 beats it)", number(2)),
-    ("directional_accuracy", "Same sign as the outcome", share),
-    ("coverage_90", "Outcomes within q05–q95 (90% asked)", share),
-    ("pinball_loss", "Twice the pinball loss at 5, 50, 95%", percent),
-    ("pinball_loss_persistence", "… of “the price stays”", percent),
-    ("n_paths_median", "Paths a forecast, median", count),
+    Spec("n", "Forecasts with a known outcome", count),
+    Spec("mae", "Mean absolute error", percent),
+    Spec("mae_persistence", "… of “the price stays”", percent),
+    Spec("mae_ratio", "Ratio (below 1 beats it)", number(2)),
+    Spec("directional_accuracy", "Same sign as the outcome", share),
+    Spec("coverage_90", "Outcomes within q05–q95 (90% asked)", share),
+    Spec("pinball_loss", "Twice the pinball loss at 5, 50, 95%", percent),
+    Spec("pinball_loss_persistence", "… of “the price stays”", percent),
+    Spec("n_paths_median", "Paths a forecast, median", count),
 )
 
 
@@ -61,42 +60,15 @@ def signal_rows(data: ReportData) -> list[Row]:
     blocks = [data.horizon(h) for h in data.horizons]
     if not any(block.get("n_dates") for block in blocks):
         return []
-    factors: list[str] = next(
-        (b["neutral_factors"] for b in blocks if b.get("neutral_factors")), []
-    )
-    free_of = ", ".join(factors[:-1]) + " and " + factors[-1] if factors[1:] else "".join(factors)
-    rows: list[tuple[str, str, Formatter, str]] = [
-        (
-            "neutral_rank_ic",
-            f"RankIC, free of {free_of or 'factors'}",
-            decimal,
-            "neutral_rank_ic_ci95",
-        ),
-        ("hit_rate", "Hit rate of the Top-K", share, ""),
-        ("quantile_monotonicity", "Quantile monotonicity", number(2), ""),
-        ("capacity_aum", "Capacity", money, ""),
+    factors: list[str] = next(filter(None, (b.get("neutral_factors") for b in blocks)), [])
+    free_of = " and ".join(filter(None, [", ".join(factors[:-1]), *factors[-1:]])) or "factors"
+    plain = [
+        Spec("neutral_rank_ic", f"RankIC, free of {free_of}", decimal, "neutral_rank_ic_ci95"),
+        Spec("hit_rate", "Hit rate of the Top-K", share),
+        Spec("quantile_monotonicity", "Quantile monotonicity", number(2)),
     ]
-    return [
-        Row(
-            key,
-            label,
-            [
-                Cell(
-                    form(b.get(key)),
-                    interval(b.get(bounds), form),
-                    _unbounded(b) if key == "capacity_aum" else "",
-                )
-                for b in blocks
-            ],
-        )
-        for key, label, form, bounds in rows
-    ]
-
-
-def _unbounded(block: Mapping[str, Any]) -> str:
-    """Why there is no capacity although there is a net excess."""
-    known = is_number(block.get("capacity_aum")) or not is_number(block.get("net_excess_mean"))
-    return "" if known else "no size brings it to 0"
+    capacity = Spec("capacity_aum", "Capacity", money).row(blocks)
+    return [*(spec.row(blocks, reasons=False) for spec in plain), capacity]
 
 
 def redundancy_rows(data: ReportData) -> list[Row]:
@@ -118,11 +90,8 @@ def forecast_rows(data: ReportData) -> list[Row]:
     blocks = [data.horizon(h).get("forecast") or {} for h in data.horizons]
     if not any(blocks):
         return []
-    return [
-        Row(key, label, [Cell(form(block.get(key))) for block in blocks])
-        for key, label, form in _FORECAST
-        if any(is_number(block.get(key)) for block in blocks)
-    ]
+    known = [spec for spec in _FORECAST if any(is_number(b.get(spec.key)) for b in blocks)]
+    return [spec.row(blocks, reasons=False) for spec in known]
 
 
 def decay_summary(data: ReportData) -> list[Row]:
@@ -200,19 +169,15 @@ def cost_levels(data: ReportData) -> list[Row]:
 def start_rows(data: ReportData) -> list[Row]:
     """Mean RankIC when judging begins later, one row a start."""
     found = data.metrics.get("starts") or []
-    starts = sorted({str(row["start"]) for row in found})
-    rows = []
-    for start in starts:
-        by_horizon = {int(r["horizon"]): r for r in found if str(r["start"]) == start}
-        cells = [
-            Cell(
-                decimal((by_horizon.get(h) or {}).get("rank_ic_mean")),
-                interval((by_horizon.get(h) or {}).get("ci95"), decimal),
-            )
-            for h in data.horizons
-        ]
-        rows.append(Row(start, f"from {start}", cells))
-    return rows
+    by_start: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for row in found:
+        by_start.setdefault(str(row["start"]), {})[int(row["horizon"])] = row
+    return [
+        Spec("rank_ic_mean", f"from {start}", decimal, "ci95").row(
+            (rows.get(h) or {} for h in data.horizons), reasons=False, key=start
+        )
+        for start, rows in sorted(by_start.items())
+    ]
 
 
 def trial_rows(data: ReportData) -> list[Row]:
@@ -222,25 +187,16 @@ def trial_rows(data: ReportData) -> list[Row]:
         return []
     plural = "" if book["trials"] == 1 else "s"
     overfit = book.get("overfitting_probability")
-    return [
-        Row(
-            "deflated_sharpe",
-            f"Deflated Sharpe, at least {count(book['trials'])} trial{plural}",
-            [Cell(share(book.get("deflated_sharpe")))],
-        ),
-        Row(
-            "sharpe_expected_max",
-            "Best Sharpe of as many worthless trials",
-            [Cell(number(2)(book.get("sharpe_expected_max")))],
-        ),
-        Row(
-            "probabilistic_sharpe",
-            "Probability that Sharpe > 0",
-            [Cell(share(book.get("probabilistic_sharpe")))],
-        ),
-        Row(
-            "overfitting_probability",
-            "Probability of overfitting",
-            [Cell(share(overfit), reason="" if is_number(overfit) else "under ten trials")],
-        ),
-    ]
+    trials = f"at least {count(book['trials'])} trial{plural}"
+    specs = (
+        Spec("deflated_sharpe", f"Deflated Sharpe, {trials}", share),
+        Spec("sharpe_expected_max", "Best Sharpe of as many worthless trials", number(2)),
+        Spec("probabilistic_sharpe", "Probability that Sharpe > 0", share),
+    )
+    reason = "" if is_number(overfit) else "under ten trials"
+    overfitting = Row(
+        "overfitting_probability",
+        "Probability of overfitting",
+        [Cell(share(overfit), reason=reason)],
+    )
+    return [*(spec.row([book], reasons=False) for spec in specs), overfitting]

@@ -207,7 +207,7 @@ def _data_issues(data: ReportData) -> list[str]:
 
 
 def _definitions(data: ReportData) -> list[str]:
-    terms = (f"**{_plain(term)}**: {_plain(text)}" for term, text in glossary(data.rules))
+    terms = (f"**{_plain(term)}**: {_plain(text)}" for term, text in glossary(data.rules).items())
     return ["## Definitions", *_bullets(terms)]
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from .formatting import (
 __all__ = [
     "Cell",
     "Row",
+    "Spec",
     "Weight",
     "Weights",
     "baselines",
@@ -39,6 +40,8 @@ __all__ = [
     "unjudged",
     "weights_table",
 ]
+
+Block = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -61,49 +64,66 @@ class Row:
 
 
 @dataclass(frozen=True)
-class _Spec:
+class Spec:
+    """A number of ``metrics.json``: its key, how it is named and written, where its interval is."""
+
     key: str
     label: str
     formatter: Formatter
     interval_key: str = ""
     strong: bool = False
 
+    def row(self, blocks: Iterable[Block], *, reasons: bool = True, key: str = "") -> Row:
+        """A cell for each block; `reasons` says why a number is missing, `key` names the row."""
+        cells = [self._cell(block, reasons) for block in blocks]
+        return Row(key or self.key, self.label, cells, self.strong)
+
+    def _cell(self, block: Block, reasons: bool) -> Cell:
+        value = block.get(self.key)
+        if self.key.endswith("ci95"):
+            text = interval(value, self.formatter)
+        else:
+            text = self.formatter(value) if is_number(value) else ""
+        if text:
+            return Cell(text, interval(block.get(self.interval_key), self.formatter))
+        return Cell(NA, reason=_why_missing(self.key, block) if reasons else "")
+
 
 _HEADLINE = (
-    _Spec("rank_ic_mean", "RankIC, mean", decimal, "ci95", strong=True),
-    _Spec("bootstrap_ci95", "RankIC, bootstrap interval", decimal),
-    _Spec("hac_t", "t, HAC", number(2)),
-    _Spec("icir", "ICIR", number(2)),
-    _Spec("rank_ic_headline", "RankIC, median of folds", decimal),
-    _Spec("positive_share", "Dates with RankIC > 0", share),
-    _Spec("rank_ic_next_open", "RankIC, next open", decimal, "rank_ic_next_open_ci95"),
-    _Spec("n_dates", "Judged dates", count),
-    _Spec("n_names_median", "Names, median", count),
-    _Spec("excess_mean", "Top-K excess", percent),
-    _Spec("net_excess_mean", "Net excess", percent, "net_excess_ci95", strong=True),
-    _Spec("cost_survival", "Cost survival", share),
-    _Spec("breakeven_bps", "Break-even cost", bps),
-    _Spec("churn_median", "Churn, median", share),
-    _Spec("redundancy", "Redundancy", decimal, "redundancy_ci95"),
+    Spec("rank_ic_mean", "RankIC, mean", decimal, "ci95", strong=True),
+    Spec("bootstrap_ci95", "RankIC, bootstrap interval", decimal),
+    Spec("hac_t", "t, HAC", number(2)),
+    Spec("icir", "ICIR", number(2)),
+    Spec("rank_ic_headline", "RankIC, median of folds", decimal),
+    Spec("positive_share", "Dates with RankIC > 0", share),
+    Spec("rank_ic_next_open", "RankIC, next open", decimal, "rank_ic_next_open_ci95"),
+    Spec("n_dates", "Judged dates", count),
+    Spec("n_names_median", "Names, median", count),
+    Spec("excess_mean", "Top-K excess", percent),
+    Spec("net_excess_mean", "Net excess", percent, "net_excess_ci95", strong=True),
+    Spec("cost_survival", "Cost survival", share),
+    Spec("breakeven_bps", "Break-even cost", bps),
+    Spec("churn_median", "Churn, median", share),
+    Spec("redundancy", "Redundancy", decimal, "redundancy_ci95"),
 )
 
 _PORTFOLIO = (
-    _Spec("return_annual_net", "Return a year, net", percent),
-    _Spec("return_annual_gross", "Return a year, gross", percent),
-    _Spec("benchmark_return_annual", "Return a year, benchmark", percent),
-    _Spec("return_total_net", "Return in total, net", percent),
-    _Spec("sharpe_net", "Sharpe, net", number(2)),
-    _Spec("sharpe_gross", "Sharpe, gross", number(2)),
-    _Spec("benchmark_sharpe", "Sharpe, benchmark", number(2)),
-    _Spec("volatility_annual", "Volatility a year", percent),
-    _Spec("max_drawdown", "Largest drawdown", percent),
-    _Spec("turnover_annual", "Turnover a year", number(1)),
-    _Spec("cost_annual", "Trading cost a year", percent),
-    _Spec("borrow_annual", "Borrow cost a year", percent),
-    _Spec("gross_exposure_mean", "Gross exposure, mean", number(2)),
-    _Spec("net_exposure_mean", "Net exposure, mean", number(2)),
-    _Spec("n_trades", "Trades", count),
-    _Spec("n_sessions", "Sessions", count),
+    Spec("return_annual_net", "Return a year, net", percent),
+    Spec("return_annual_gross", "Return a year, gross", percent),
+    Spec("benchmark_return_annual", "Return a year, benchmark", percent),
+    Spec("return_total_net", "Return in total, net", percent),
+    Spec("sharpe_net", "Sharpe, net", number(2)),
+    Spec("sharpe_gross", "Sharpe, gross", number(2)),
+    Spec("benchmark_sharpe", "Sharpe, benchmark", number(2)),
+    Spec("volatility_annual", "Volatility a year", percent),
+    Spec("max_drawdown", "Largest drawdown", percent),
+    Spec("turnover_annual", "Turnover a year", number(1)),
+    Spec("cost_annual", "Trading cost a year", percent),
+    Spec("borrow_annual", "Borrow cost a year", percent),
+    Spec("gross_exposure_mean", "Gross exposure, mean", number(2)),
+    Spec("net_exposure_mean", "Net exposure, mean", number(2)),
+    Spec("n_trades", "Trades", count),
+    Spec("n_sessions", "Sessions", count),
 )
 
 
@@ -113,31 +133,20 @@ def headline_table(data: ReportData, *, in_training: bool = False) -> list[Row]:
     Where no horizon has a judged date, the number of dates is all there is to say.
     """
     blocks = [data.horizon(h, in_training=in_training) for h in data.horizons]
-    if not any(block.get("n_dates") for block in blocks):
-        specs = [spec for spec in _HEADLINE if spec.key == "n_dates"]
-        return [
-            Row(s.key, s.label, [Cell(count(b.get(s.key) or 0)) for b in blocks]) for s in specs
-        ]
-    return [Row(s.key, s.label, [_cell(s, block) for block in blocks], s.strong) for s in _HEADLINE]
+    if any(block.get("n_dates") for block in blocks):
+        return [spec.row(blocks) for spec in _HEADLINE]
+    dates = Spec("n_dates", "Judged dates", count)
+    return [dates.row({"n_dates": block.get("n_dates") or 0} for block in blocks)]
 
 
-def _cell(spec: _Spec, block: Mapping[str, Any]) -> Cell:
-    value = block.get(spec.key)
-    if spec.key.endswith("ci95"):
-        text = interval(value, spec.formatter)
-    else:
-        text = spec.formatter(value) if is_number(value) else ""
-    if not text:
-        return Cell(NA, reason=_why_missing(spec.key, block))
-    return Cell(text, interval(block.get(spec.interval_key), spec.formatter))
-
-
-def _why_missing(key: str, block: Mapping[str, Any]) -> str:
+def _why_missing(key: str, block: Block) -> str:
     judged = block.get("n_dates")
     if not judged:
         return "no judged date"
     if key in ("bootstrap_ci95", "hac_t", "icir") or judged < 3:
         return "too few dates"
+    if key == "capacity_aum" and is_number(block.get("net_excess_mean")):
+        return "no size brings it to 0"
     return {
         "breakeven_bps": "no turnover",
         "churn_median": "no previous rebalance",
@@ -150,7 +159,7 @@ def portfolio_table(portfolio: Mapping[str, Any] | None) -> list[Row]:
     """Rows of the simulated portfolio; empty without one."""
     if not portfolio:
         return []
-    return [Row(s.key, s.label, [_cell(s, {"n_dates": 3, **portfolio})]) for s in _PORTFOLIO]
+    return [spec.row([{"n_dates": 3, **portfolio}]) for spec in _PORTFOLIO]
 
 
 def regimes(data: ReportData) -> list[dict[str, str]]:
@@ -174,27 +183,22 @@ def baselines(data: ReportData) -> list[Row]:
     rivals: Mapping[str, Any] = data.metrics.get("baselines") or {}
     if not rivals:
         return []
-    spec = _Spec("rank_ic_mean", "", decimal, "ci95")
-    score = Row("score", "This score", [_cell(spec, data.horizon(h)) for h in data.horizons], True)
-    return [score] + [
-        Row(
-            name, name, [_cell(spec, (rivals[name] or {}).get(str(h)) or {}) for h in data.horizons]
-        )
-        for name in rivals
-    ]
+    own = Spec("rank_ic_mean", "This score", decimal, "ci95", strong=True)
+    rows = [own.row(map(data.horizon, data.horizons), key="score")]
+    for name, found in rivals.items():
+        blocks = [(found or {}).get(str(h)) or {} for h in data.horizons]
+        rows.append(Spec("rank_ic_mean", name, decimal, "ci95").row(blocks, key=name))
+    return rows
 
 
 def unjudged(data: ReportData) -> list[Row]:
     """Scored dates that were not judged, by reason, one cell a horizon."""
-    kinds = (
-        ("n_dates_immature", "Label not mature at the last bar"),
-        ("n_dates_thin", "Too few names"),
-        ("n_dates_constant", "Scores all equal"),
+    specs = (
+        Spec("n_dates_immature", "Label not mature at the last bar", count),
+        Spec("n_dates_thin", "Too few names", count),
+        Spec("n_dates_constant", "Scores all equal", count),
     )
-    return [
-        Row(key, label, [Cell(count(data.horizon(h).get(key))) for h in data.horizons])
-        for key, label in kinds
-    ]
+    return [spec.row(map(data.horizon, data.horizons), reasons=False) for spec in specs]
 
 
 def drops(data: ReportData) -> list[tuple[str, str]]:

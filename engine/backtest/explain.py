@@ -11,17 +11,19 @@ import yaml
 from rich.console import Console
 
 from backtest.gates.rules import GateRules, parse_gate_rules
-from backtest.report.glossary import gate_sentences, sample_sentence
+from backtest.report.glossary import glossary
 from backtest.report.verdict import SYMBOLS
 from engine.errors import UsageError
 
 __all__ = ["explain", "explain_runs"]
 
 QUESTIONS = {
-    "factor": "Does the score rank returns, and is it more than 12-month momentum under another "
-    "name?",
-    "ml": "Is it as good as a gradient-boosted tree trained on plain factors in the same run?",
-    "practical": "Is anything left for somebody who trades it?",
+    "factor": (
+        "Factor",
+        "Does the score rank returns, and is it more than 12-month momentum under another name?",
+    ),
+    "ml": ("ML", "Is it as good as a gradient-boosted tree trained on plain factors?"),
+    "practical": ("Practical", "Is anything left for somebody who trades it?"),
 }
 NEXT = {
     "PASS": "Every condition holds with its whole interval: chance alone would rarely do that.",
@@ -88,12 +90,12 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _lines(gates: Mapping[str, Any], rules: GateRules | None) -> list[str]:
-    asked = {} if rules is None else gate_sentences(rules)
-    lines = [] if rules is None else ["", sample_sentence(rules)]
+    terms = {} if rules is None else glossary(rules)
+    lines = ["", terms["Verdict"]] if terms else []
     for number, gate in enumerate(gates["gates"], start=1):
-        name = gate["name"]
-        lines += ["", f"Gate {number}, {name}: {gate['verdict']}", f"  {QUESTIONS[name]}"]
-        lines += [f"  {asked[name]}", ""] if asked else [""]
+        title, question = QUESTIONS[gate["name"]]
+        lines += ["", f"Gate {number}, {gate['name']}: {gate['verdict']}", f"  {question}"]
+        lines += [f"  {terms[f'{title} gate']}", ""] if terms else [""]
         for condition in gate["conditions"]:
             indent = "      " if condition["part_of"] else "    "
             lines.append(f"{indent}{SYMBOLS[condition['verdict']]} {_condition(condition)}")

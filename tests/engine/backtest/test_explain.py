@@ -15,7 +15,7 @@ import yaml
 from places import ROOT
 
 from backtest.gates.rules import GateRules, parse_gate_rules
-from backtest.report.glossary import gate_sentences, sample_sentence
+from backtest.report.glossary import glossary
 from engine.backtest.__main__ import main
 
 SHIPPED = yaml.safe_load((ROOT / "configs" / "gates.yaml").read_text())
@@ -39,15 +39,15 @@ def numbers(rules: GateRules) -> list[str]:
     factor, ml, practical = rules.factor, rules.ml, rules.practical
     return [
         f"RankIC ≥ {factor.rank_ic:g} on at least {factor.horizons} horizons",
-        f"at least {factor.rank_ic:g} on at least {factor.horizons} horizons",
+        f"at least {factor.rank_ic:g} on at least {factor.horizons} of the horizons",
         f"|redundancy| < {factor.redundancy:g} at",
         f"|redundancy| below {factor.redundancy:g}.",
-        f"On at least {ml.horizons} horizon",
+        f"On at least {ml.horizons} of the horizons",
         f"min({ml.rank_ic:g}, max({ml.floor:g}, LightGBM − {ml.baseline_gap:g}))",
         f"median churn ≤ {practical.churn:.2f}",
         f"median churn at most {practical.churn:g},",
         f"cost survival ≥ {practical.cost_survival:.0%} at",
-        f"cost survival at least {100 * practical.cost_survival:g}% and",
+        f"cost survival at least {practical.cost_survival:g} and",
         f"mean net excess > {practical.net_excess:g} at",
         f"mean net excess above {practical.net_excess:g};",
         f"fewer than {rules.sample.names} names or {rules.sample.dates} judged dates",
@@ -148,5 +148,7 @@ def test_a_run_that_recorded_no_rules_is_given_none(copied, capsys):
 def test_the_documentation_names_the_rules_that_ship():
     text = (ROOT / "docs" / "verdict.md").read_text()
     rules = parse_gate_rules(SHIPPED)
-    sentences = [*gate_sentences(rules).values(), sample_sentence(rules), numbers_of_regimes(rules)]
+    terms = glossary(rules)
+    sentences = [terms[f"{gate} gate"] for gate in ("Factor", "ML", "Practical")]
+    sentences += [terms["Verdict"].rpartition("PASS. ")[2], numbers_of_regimes(rules)]
     assert [sentence for sentence in sentences if sentence not in text] == []
