@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.console import Console
 
 from backtest.gates.rules import GateRules, parse_gate_rules
 from backtest.report.glossary import glossary
 from backtest.report.verdict import SYMBOLS
 from engine.errors import UsageError
+from engine.yaml_file import read_yaml
 
 __all__ = ["explain", "explain_runs"]
 
@@ -73,10 +73,10 @@ def _rules_of(folder: Path) -> tuple[GateRules | None, str]:
     except ValueError as error:
         raise UsageError(str(error)) from None
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(folder / "config.yaml")
         file = Path(config["evaluation"]["gates"])
-        today = parse_gate_rules(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError):
+        today = parse_gate_rules(read_yaml(file))
+    except (UsageError, ValueError, KeyError, TypeError):
         return rules, ""  # moved to another machine: the run's own rules are all that matters
     same = today == rules
     return rules, "" if same else f"{file} has changed since; below are the rules of the run"

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import polars as pl
-import yaml
 from rich.console import Console
 
 from backtest.costs import Costs
@@ -45,6 +44,7 @@ from engine.forecasters.named import (
     training_period,
 )
 from engine.run_folder import RunFolder
+from engine.yaml_file import read_yaml
 
 __all__ = ["Backtest", "gate_rules", "run_backtest"]
 
@@ -164,13 +164,9 @@ def _check_dispersion(settings: Settings, points: Sequence[GridPoint]) -> None:
 
 
 def gate_rules(settings: Settings) -> GateRules:
-    """The rules of `evaluation.gates`. Raises ValueError naming file and key."""
+    """The rules of `evaluation.gates`. Raises UsageError or ValueError naming file and key."""
     path = settings.evaluation.gates
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: {' '.join(str(error).split())}") from None
-    return parse_gate_rules(content, source=str(path))
+    return parse_gate_rules(read_yaml(path), source=str(path))
 
 
 def _baseline(

@@ -8,11 +8,11 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import BaseModel
 
 from engine.config.settings import Settings, StrategySettings
 from engine.errors import UsageError, nearest
+from engine.yaml_file import parse_yaml
 
 __all__ = [
     "describe_settings",
@@ -73,9 +73,9 @@ def from_text(key: str, text: str, model: type[BaseModel] = Settings) -> Any:
     # A strategy's own parameter is typed by the strategy.
     if annotation is None or typing.get_origin(annotation) is dict:
         try:
-            return yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise UsageError(f"{key}: {text!r} is not a value") from None
+            return parse_yaml(text)
+        except ValueError as error:
+            raise UsageError(f"{key}: {text!r} is not a value ({error})") from None
     kinds = _alternatives(annotation)
     items = next((typing.get_args(k)[0] for k in kinds if typing.get_origin(k) is list), None)
     if items is not None:

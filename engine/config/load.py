@@ -12,17 +12,16 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from engine.config.keys import from_text, is_known, nearest_key, setting_types
 from engine.config.settings import Settings, StrategySettings
 from engine.errors import UsageError
+from engine.yaml_file import read_yaml
 
 __all__ = [
     "CONFIGS",
@@ -183,26 +182,9 @@ def find_config(name: str | Path | None, *, beside: Path | None = None) -> Path:
     raise UsageError(f"configuration file not found: {wanted} (shipped: {known})")
 
 
-class _PlainLoader(yaml.SafeLoader):
-    """YAML whose only booleans are true and false: ON and NO are tickers, not switches."""
-
-
-_PlainLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_PlainLoader.add_implicit_resolver(
-    "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|false|False)$"), list("tTfF")
-)
-
-
 def read_file(path: Path, model: type[BaseModel] = Settings) -> dict[str, Any]:
     """Dotted keys from a YAML file of nested sections."""
-    try:
-        tree = yaml.load(path.read_text(encoding="utf-8"), Loader=_PlainLoader)
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        reason = " ".join(str(error).split())
-        raise UsageError(f"{path}: not a readable YAML file: {reason}") from None
+    tree = read_yaml(path)
     if tree is None:
         return {}
     if not isinstance(tree, dict):

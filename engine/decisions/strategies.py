@@ -24,10 +24,10 @@ from types import ModuleType
 from typing import Any
 
 import polars as pl
-import yaml
 
 from engine.config.settings import StrategySettings
 from engine.errors import UsageError
+from engine.yaml_file import read_yaml
 from strategies import Strategy, build_strategy, check_weights
 
 __all__ = ["ENTRY_POINTS", "GridPoint", "grid_points", "load_strategy"]
@@ -173,12 +173,12 @@ def _from_steps(name: str, parameters: Mapping[str, Any]) -> Strategy:
     path = Path(name)
     if not path.is_file():
         raise UsageError(f"strategy.name: no file {name!r}")
+    steps = read_yaml(path)
     try:
-        steps = yaml.safe_load(path.read_text(encoding="utf-8"))
         if not isinstance(steps, dict):
             raise ValueError("must hold the steps: select, weigh, …")
         return build_strategy("composed", **steps | dict(parameters))
-    except (OSError, ValueError, TypeError, yaml.YAMLError) as error:
+    except (ValueError, TypeError) as error:
         raise UsageError(f"{name}: {' '.join(str(error).split())}") from None
 
 

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
-import yaml
 
 from backtest.statistics.ic import information_coefficient
 from backtest.statistics.significance import bootstrap_interval, mean_interval, session_spacing
 from engine.calendar import TradingCalendar
 from engine.errors import UsageError
+from engine.yaml_file import read_yaml
 
 __all__ = ["FinishedRun", "distinct", "load_run", "paired_differences", "unlike"]
 
@@ -48,14 +48,14 @@ def load_run(folder: Path) -> FinishedRun:
             json.loads((folder / f"{name}.json").read_text(encoding="utf-8"))
             for name in ("metrics", "gates", "manifest")
         )
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_yaml(folder / "config.yaml")
         panel = pl.read_parquet(
             folder / "panel.parquet",
             columns=["asof", "ticker", "horizon", "score", "status", "label", "mature",
                      "in_training"],
         )  # fmt: skip
         returns = pl.read_parquet(folder / "returns.parquet")
-    except (OSError, ValueError, pl.exceptions.PolarsError, yaml.YAMLError) as error:
+    except (UsageError, OSError, ValueError, pl.exceptions.PolarsError) as error:
         reason = " ".join(str(error).split())
         raise UsageError(f"{folder} is no finished run of this version: {reason}") from None
     ic = information_coefficient(

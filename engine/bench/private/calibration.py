@@ -20,7 +20,6 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-import yaml
 from rich.console import Console
 
 from backtest.costs import Costs
@@ -35,6 +34,7 @@ from engine.config import Settings
 from engine.config.load import CONFIGS
 from engine.config.settings import BaselineSettings, LightGBMSettings, RunSettings, ScoringSettings
 from engine.progress import WorkProgress
+from engine.yaml_file import read_yaml
 
 __all__ = ["SUMMARY", "calibrate", "end_with_parent", "run", "table"]
 
@@ -153,7 +153,7 @@ def table(found: list[dict[str, Any]]) -> tuple[list[str], list[list[Any]]]:
 def gate_rules() -> GateRules:
     """The rules that ship."""
     path = CONFIGS / "gates.yaml"
-    return parse_gate_rules(yaml.safe_load(path.read_text(encoding="utf-8")), source=str(path))
+    return parse_gate_rules(read_yaml(path), source=str(path))
 
 
 def lightgbm_rank_ic(world: World) -> pl.DataFrame:

@@ -10,7 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 import polars as pl
-import yaml
 
 from backtest.costs import Costs
 from backtest.gates import GateRules, evaluate_gates, parse_gate_rules
@@ -26,6 +25,7 @@ from engine.bench.result import BenchResult, peak_memory_gb
 from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.config.load import CONFIGS
+from engine.yaml_file import read_yaml
 
 __all__ = ["SUMMARY", "run"]
 
@@ -156,7 +156,7 @@ def _judge(
 
 def _rules() -> GateRules:
     path = CONFIGS / "gates.yaml"
-    return parse_gate_rules(yaml.safe_load(path.read_text(encoding="utf-8")), source=str(path))
+    return parse_gate_rules(read_yaml(path), source=str(path))
 
 
 def _libraries(panel: pl.DataFrame) -> list[list[object]]:

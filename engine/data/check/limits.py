@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
-import yaml
 from pydantic import Field, TypeAdapter, ValidationError
 
 from engine.config.load import find_config
 from engine.config.section import Count, NonNegative, Positive, Section, Share
 from engine.errors import UsageError
+from engine.yaml_file import read_yaml
 
 __all__ = ["Limits", "SymbolChange", "load_limits", "load_symbol_changes"]
 
@@ -114,28 +114,20 @@ class SymbolChange(Section):
 
 def load_limits(file: str | Path = "check.yaml") -> Limits:
     """The thresholds of a file, or of that name in the configs folder. Raises UsageError."""
-    path, content = _read(file)
+    path = find_config(file)
     try:
-        return Limits.model_validate(content)
+        return Limits.model_validate(read_yaml(path))
     except ValidationError as error:
         raise UsageError(_explain(path, error)) from None
 
 
 def load_symbol_changes(file: str | Path = "symbol_changes.yaml") -> tuple[SymbolChange, ...]:
     """The symbol changes of a file, or of that name in the configs folder. Raises UsageError."""
-    path, content = _read(file)
-    try:
-        return TypeAdapter(tuple[SymbolChange, ...]).validate_python(content or ())
-    except ValidationError as error:
-        raise UsageError(_explain(path, error)) from None
-
-
-def _read(file: str | Path) -> tuple[Path, Any]:
     path = find_config(file)
     try:
-        return path, yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"{path}: {' '.join(str(error).split())}") from None
+        return TypeAdapter(tuple[SymbolChange, ...]).validate_python(read_yaml(path) or ())
+    except ValidationError as error:
+        raise UsageError(_explain(path, error)) from None
 
 
 def _explain(path: Path, error: ValidationError) -> str:
