@@ -39,13 +39,13 @@ CONFIDENCE = 0.95
 class MeanInterval:
     """A mean with its interval. ``lo``, ``hi``, ``t`` are None where they cannot be computed."""
 
-    mean: float | None
-    lo: float | None
-    hi: float | None
-    t: float | None
-    lag: int | None
-    dof: float | None
     n: int
+    mean: float | None = None
+    lo: float | None = None
+    hi: float | None = None
+    t: float | None = None
+    lag: int | None = None
+    dof: float | None = None
 
     @property
     def bounds(self) -> list[float] | None:
@@ -110,25 +110,18 @@ def mean_interval(values: ArrayLike, *, horizon: int, spacing: float) -> MeanInt
     x = np.asarray(values, dtype=np.float64)
     n = len(x)
     if n < 2:
-        return MeanInterval(float(x[0]) if n else None, None, None, None, None, None, n)
+        return MeanInterval(n, float(x[0]) if n else None)
     from scipy.stats import t as student
 
     mean = float(x.mean())
     lag = hac_lag(n, horizon=horizon, spacing=spacing)
     dof = max(2.0, n / (1.5 * lag))
     if np.ptp(x) == 0:
-        return MeanInterval(mean, mean, mean, None, lag, dof, n)
+        return MeanInterval(n, mean, mean, mean, None, lag, dof)
     error = newey_west_error(x, lag=lag)
     half = float(student.ppf((1 + CONFIDENCE) / 2, dof)) * error
-    return MeanInterval(
-        mean=mean,
-        lo=mean - half,
-        hi=mean + half,
-        t=mean / error if error > 0 else None,
-        lag=lag,
-        dof=dof,
-        n=n,
-    )
+    t = mean / error if error > 0 else None
+    return MeanInterval(n, mean, mean - half, mean + half, t, lag, dof)
 
 
 def series_interval(

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -24,11 +24,11 @@ from backtest.simulation.portfolio import Case, simulate_cases
 from backtest.statistics.overfitting import shared_overfitting
 from backtest.statistics.performance import sharpe
 from engine.config import Settings
+from engine.config.settings import SelectionSettings
 
-__all__ = ["Fold", "Selection", "choose", "select_weights", "splice"]
+__all__ = ["Selection", "choose", "select_weights", "splice"]
 
-Fold = Literal["month", "quarter", "year"]
-_EVERY: dict[str, str] = {"month": "1mo", "quarter": "1q", "year": "1y"}
+_EVERY = {"month": "1mo", "quarter": "1q", "year": "1y"}
 
 
 @dataclass(frozen=True)
@@ -97,27 +97,21 @@ def select_weights(
         label: result.returns.select("date", "net")
         for label, result in zip(held, found, strict=True)
     }
-    choices = choose(
-        returns,
-        asofs,
-        fold=settings.selection.fold,
-        min_sessions=settings.selection.min_sessions,
-        window=settings.selection.window,
-        embargo=settings.embargo_sessions,
-    )
+    choices = choose(returns, asofs, settings.selection, embargo=settings.embargo_sessions)
     return Selection(splice(held, choices), returns, choices)
 
 
 def choose(
     returns: Mapping[str, pl.DataFrame],
     asofs: Sequence[date],
+    rules: SelectionSettings,
     *,
-    fold: Fold = "year",
-    min_sessions: int = 252,
-    window: int | None = None,
     embargo: int = 0,
 ) -> pl.DataFrame:
-    """The portfolio of each fold: the one with the highest Sharpe ratio of its past net returns.
+    """The point of each fold: the one with the highest Sharpe ratio of its past net returns.
+
+    A choice is made at the close of the fold's first rebalance and reads no return after that date;
+    before there are `min_sessions` of them it is the grid's first point, unjudged.
 
     Parameters
     ----------
@@ -125,13 +119,8 @@ def choose(
         Grid point → date, net: daily net returns of its own simulation.
     asofs
         Rebalance dates, ascending.
-    fold
-        Calendar period for which a choice holds; it is made at the close of the period's first
-        rebalance and reads no return after that date.
-    min_sessions
-        Sessions a past must have; before, the grid's first point is taken, unjudged.
-    window
-        Only the last so many sessions count; None: all.
+    rules
+        `selection`: calendar period of a fold, sessions that a past must have and may have.
     embargo
         Sessions up to the fold's first rebalance that do not count.
 
@@ -143,18 +132,16 @@ def choose(
     """
     if not returns:
         raise ValueError("walk-forward selection needs at least one grid point")
-    if min_sessions < 2:
-        raise ValueError(f"min_sessions: {min_sessions} must be at least 2")
     labels = list(returns)
     table = _side_by_side(returns)
     dates = table["date"].to_numpy()
     values = table.select(labels).to_numpy()
     rows: list[tuple[date, str, float | None, int]] = []
-    for asof in _first_of_each(asofs, fold):
+    for asof in _first_of_each(asofs, rules.fold):
         known = int(np.searchsorted(dates, np.datetime64(asof, "D"), side="right"))
         end = max(known - embargo, 0)
-        past = values[max(0, end - window) if window else 0 : end]
-        best, ratio = _best(past) if len(past) >= min_sessions else (0, None)
+        past = values[max(0, end - rules.window) if rules.window else 0 : end]
+        best, ratio = _best(past) if len(past) >= rules.min_sessions else (0, None)
         rows.append((asof, labels[best], ratio, len(past)))
     schema = {"fold": pl.Date, "chosen": pl.String, "sharpe": pl.Float64, "n_sessions": pl.Int64}
     return pl.DataFrame(rows, schema=schema, orient="row")
@@ -188,7 +175,7 @@ def _side_by_side(returns: Mapping[str, pl.DataFrame]) -> pl.DataFrame:
     return wide.sort("date").with_columns(pl.exclude("date").fill_null(0.0))
 
 
-def _first_of_each(asofs: Sequence[date], fold: Fold) -> list[date]:
+def _first_of_each(asofs: Sequence[date], fold: str) -> list[date]:
     days = pl.Series("asof", asofs, dtype=pl.Date).to_frame()
     periods = days.group_by(pl.col("asof").dt.truncate(_EVERY[fold]).alias("period"))
     return periods.agg(pl.col("asof").min())["asof"].sort().to_list()

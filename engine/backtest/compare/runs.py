@@ -25,11 +25,16 @@ DRAWS = 1000
 class FinishedRun:
     """What a comparison reads of a run folder.
 
-    Attributes:
-        name: the folder's name.
-        metrics, gates, config, manifest: contents of its files.
-        ic: asof, horizon, rank_ic of the judged dates after the model's training period.
-        returns: date, net, benchmark of the judged dates.
+    Attributes
+    ----------
+    name
+        The folder's name.
+    metrics, gates, config, manifest
+        Contents of its files.
+    ic
+        asof, horizon, rank_ic of the judged dates after the model's training period.
+    returns
+        date, net, benchmark of the judged dates.
     """
 
     name: str

@@ -9,6 +9,7 @@ import polars as pl
 import pytest
 
 from engine.backtest.selection import choose, splice
+from engine.config.settings import SelectionSettings
 
 START = date(2018, 1, 1)
 DAYS = [START + timedelta(days=i) for i in range(1000)]
@@ -33,7 +34,9 @@ def weights(labels: list[str]) -> dict[str, pl.DataFrame]:
 
 
 def test_the_better_point_is_chosen_once_there_is_a_past():
-    found = choose(returns(0, {"bad": -0.002, "good": 0.003}), ASOFS, min_sessions=100)
+    found = choose(
+        returns(0, {"bad": -0.002, "good": 0.003}), ASOFS, SelectionSettings(min_sessions=100)
+    )
     assert found["chosen"].to_list() == ["bad", "good", "good"]
     assert found["sharpe"].to_list()[0] is None
     assert found["fold"].to_list() == [date(y, 1, 28) for y in (2018, 2019, 2020)]
@@ -41,7 +44,7 @@ def test_the_better_point_is_chosen_once_there_is_a_past():
 
 def test_against_a_plain_loop():
     given = returns(3, {"a": 0.0, "b": 0.0, "c": 0.0})
-    found = choose(given, ASOFS, fold="quarter", min_sessions=60, window=120)
+    found = choose(given, ASOFS, SelectionSettings(fold="quarter", min_sessions=60, window=120))
     for asof, chosen in found.select("fold", "chosen").iter_rows():
         past = {
             label: frame.filter(pl.col("date") <= asof)["net"].to_list()[-120:]
@@ -66,13 +69,17 @@ def test_later_returns_change_no_earlier_choice():
         )
         for label, frame in given.items()
     }
-    first = choose(given, ASOFS, fold="month").filter(pl.col("fold") <= cut)
-    assert first.equals(choose(noised, ASOFS, fold="month").filter(pl.col("fold") <= cut))
+    first = choose(given, ASOFS, SelectionSettings(fold="month")).filter(pl.col("fold") <= cut)
+    assert first.equals(
+        choose(noised, ASOFS, SelectionSettings(fold="month")).filter(pl.col("fold") <= cut)
+    )
 
 
 def test_weights_follow_the_choices():
     given = returns(0, {"bad": -0.002, "good": 0.003})
-    spliced = splice(weights(list(given)), choose(given, ASOFS, min_sessions=100))
+    spliced = splice(
+        weights(list(given)), choose(given, ASOFS, SelectionSettings(min_sessions=100))
+    )
     assert spliced["asof"].to_list() == ASOFS
     assert set(spliced.filter(pl.col("asof") < date(2019, 1, 28))["ticker"]) == {"bad"}
     assert set(spliced.filter(pl.col("asof") >= date(2019, 1, 28))["ticker"]) == {"good"}
@@ -85,7 +92,7 @@ def test_on_noise_the_best_of_many_in_sample_is_nothing_out_of_sample():
         given = returns(seed, {f"p{i}": 0.0 for i in range(60)})
         total = {label: frame["net"].mean() / frame["net"].std() for label, frame in given.items()}
         hindsight.append(max(total.values()) * np.sqrt(252))
-        choices = choose(given, ASOFS, fold="quarter", min_sessions=200)
+        choices = choose(given, ASOFS, SelectionSettings(fold="quarter", min_sessions=200))
         bounds = [*choices["fold"].to_list()[1:], DAYS[-1]]
         earned = [
             given[chosen].filter(pl.col("date") > fold, pl.col("date") <= end)["net"].to_numpy()
@@ -101,6 +108,6 @@ def test_on_noise_the_best_of_many_in_sample_is_nothing_out_of_sample():
 
 def test_bad_arguments():
     with pytest.raises(ValueError, match="at least one grid point"):
-        choose({}, ASOFS)
+        choose({}, ASOFS, SelectionSettings())
     with pytest.raises(ValueError, match="min_sessions"):
-        choose(returns(0, {"a": 0.0}), ASOFS, min_sessions=1)
+        SelectionSettings(min_sessions=1)
