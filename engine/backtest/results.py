@@ -24,6 +24,7 @@ from engine.scoring.sanity import check_scores
 
 __all__ = ["manifest_content", "metrics_content", "write_results"]
 
+OPTIONAL_TABLES = ("levels", "entry_trades")
 FLAGS = {
     "delisted": "positions sold at the last price: no bar for simulation.delisted_after sessions",
     "no_open": "orders that lapsed: no open on the fill session",
@@ -113,13 +114,18 @@ def write_results(
         **_report_frames(found.after, found.before),
     )
     (folder.path / "manifest.json").unlink(missing_ok=True)
-    required = {"scores": run.scored.scores, "panel": run.panel, "weights": found.weights}
-    required |= {"returns": data.returns, "trades": found.after.trades}
-    for name, frame in required.items():
-        write_frame(folder.path / f"{name}.parquet", frame)
-    for name, frame in (("levels", run.scored.levels), ("entry_trades", found.entry.trades)):
+    tables = {
+        "scores": run.scored.scores,
+        "panel": run.panel,
+        "weights": found.weights,
+        "returns": data.returns,
+        "trades": found.after.trades,
+        "levels": run.scored.levels,
+        "entry_trades": found.entry.trades,
+    }
+    for name, frame in tables.items():
         path = folder.path / f"{name}.parquet"
-        if frame.is_empty():
+        if name in OPTIONAL_TABLES and frame.is_empty():
             path.unlink(missing_ok=True)  # of an earlier run in this folder
         else:
             write_frame(path, frame)

@@ -1,4 +1,4 @@
-"""Net excess, cost survival and break-even cost, by hand."""
+"""Net excess, cost survival, break-even cost and capacity, by hand."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ from backtest.costs import Costs
 from backtest.statistics.churn import rank_top
 from backtest.statistics.net_excess import (
     breakeven_bps,
+    capacity,
+    capacity_curve,
+    cost_overlay,
     cost_survival,
     excess_after_costs,
+    hit_rate,
     top_members,
 )
 
 SESSIONS = [date(2020, 1, 1) + timedelta(days=i) for i in range(60)]
+IMPACT = Costs(round_trip_bps=20, impact_coefficient=50, borrow_bps_per_year=0, aum=1e6)
 SPREAD = Costs(round_trip_bps=100, impact_coefficient=0, borrow_bps_per_year=0, aum=1e6)
 
 
@@ -146,3 +151,53 @@ def test_prices_after_the_asof_change_no_cost():
         net_excess(frame, bars, judged, costs=costs, top_k=1) for bars in (calm, noisy)
     )
     assert before.equals(after)
+
+
+def members(label: float = 0.01, *, dates: int = 20, adv: float = 1e8) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "asof": [day for day in SESSIONS[:dates] for _ in "AB"],
+            "horizon": pl.Series([5] * 2 * dates, dtype=pl.Int32),
+            "ticker": ["A", "B"] * dates,
+            "k": [2] * 2 * dates,
+            "kept": [False, True] * dates,
+            "label": [label] * 2 * dates,
+            "fold": [f"{day:%Y-%m}" for day in SESSIONS[:dates] for _ in "AB"],
+            "adv": [adv] * 2 * dates,
+        }
+    )
+
+
+def test_capacity_is_where_the_net_excess_is_zero():
+    frame = members()
+    found = capacity(frame, costs=IMPACT)
+    # half the book trades: 0.01 = 0.5 · 2 · (10 + 50 √(aum/2 / 1e8)) bps
+    assert found == pytest.approx(2e8 * (90 / 50) ** 2, rel=1e-6)
+    curve = capacity_curve(frame, costs=IMPACT)
+    values = [point["net_excess_mean"] for point in curve]
+    assert values == sorted(values, reverse=True)
+    at_base = next(point for point in curve if point["aum"] == 1e6)
+    frame_mean = excess_after_costs(frame, costs=IMPACT)["net_excess"].mean()
+    assert at_base["net_excess_mean"] == pytest.approx(frame_mean)
+
+
+def test_capacity_without_an_answer():
+    free = Costs(round_trip_bps=0, impact_coefficient=0, borrow_bps_per_year=0, aum=1e6)
+    assert capacity(members(), costs=free) is None
+    assert capacity(members(-0.01), costs=IMPACT) == 0.0
+    assert capacity(members().clear(), costs=IMPACT) is None
+    assert capacity_curve(members().clear(), costs=IMPACT) == []
+
+
+def test_cost_overlay_orders_low_base_high():
+    found = cost_overlay(members(), costs=IMPACT, horizon=5, sessions=SESSIONS)
+    means = [found[name]["net_excess_mean"] for name in ("low", "base", "high")]
+    assert means == sorted(means, reverse=True)
+    assert found["high"]["round_trip_bps"] == 40
+
+
+def test_hit_rate_is_the_share_of_labels_above_zero():
+    frame = members().with_columns(
+        label=pl.when(pl.col("ticker") == "A").then(0.01).otherwise(-0.01)
+    )
+    assert hit_rate(frame) == 0.5
