@@ -17,7 +17,7 @@ import numpy as np
 
 from .page import GREY, INK
 from .panel import GAP, HEADING, Panel, Values, numbers, round_ticks, spelled
-from .svg import page_svg
+from .svg import page_svg, printable
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -119,7 +119,8 @@ class Sheet:
         for artist in self._around:
             artist.remove()
         scales = [panel.scale() for panel in self._panels]
-        letters = min(int(0.4 * width / _LETTER), max(len(t) for s in scales for t in s[3]))
+        longest = max((len(text) for scale in scales for text in scale[3]), default=1)
+        letters = min(longest, int(0.4 * width / _LETTER))
         left = _LETTER * letters + 18
         inner = width - left - _RIGHT
         rows = self._legend_rows(width)
@@ -154,7 +155,8 @@ class Sheet:
         return height
 
     def _text(self, x: float, y: float, text: str, **look: Any) -> None:
-        self._around.append(self.figure.text(x, y, text, transform=self._pixels, **look))
+        shown = printable(text)
+        self._around.append(self.figure.text(x, y, shown, transform=self._pixels, **look))
 
     def _legend_rows(self, width: float) -> list[list[str]]:
         """The names of the legend in rows that fit; a single name says nothing."""
@@ -187,6 +189,8 @@ class Sheet:
             return -0.5, len(names) - 0.5, np.arange(len(names), dtype=float), names
         spans = np.array([panel.axes.dataLim.intervalx for panel in self._panels])
         low, high = spans[:, 0].min(), spans[:, 1].max()
+        if not np.isfinite([low, high]).all():
+            low, high = 0.0, 1.0
         pad = 0.01 * (high - low) or 1.0
         low, high = low - pad, high + pad
         if self._x == "date":
@@ -207,10 +211,12 @@ def _date_ticks(low: float, high: float, room: float) -> tuple[np.ndarray, list[
         inside = (low <= ticks) & (ticks <= high)
         if 2 <= inside.sum() <= room / (_LETTER * letters + 14):
             return ticks[inside], [str(start)[:letters] for start in starts[inside]]
-    unit = "D" if high - low > 3 else "m"
+    step = max(1.0, np.ceil((high - low) * (_LETTER * 10 + 14) / room))
+    if high - low >= 2:
+        ticks = np.arange(np.ceil(low), high + 1e-9, step)
+        return ticks, [str(_moment(tick))[:10] for tick in ticks]
     ticks = np.linspace(low, high, 5)[1:-1]
-    texts = [str(_moment(tick).astype(f"datetime64[{unit}]")) for tick in ticks]
-    return ticks, [text.replace("T", " ") for text in texts]
+    return ticks, [str(_moment(tick))[:16].replace("T", " ") for tick in ticks]
 
 
 def _moment(place: float) -> np.datetime64:

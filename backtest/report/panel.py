@@ -31,6 +31,7 @@ MAX_POINTS = 1000
 HEADING, GAP = 22, 8
 """Pixels above and below the axes."""
 _DASHES: dict[str, Any] = {"solid": "-", "dash": (0, (4, 2)), "dot": (0, (2, 2))}
+_SQUARE = {"ls": "", "marker": "s", "ms": 11, "markevery": [1]}
 
 Values = Sequence[Any] | np.ndarray | pl.Series
 
@@ -125,7 +126,7 @@ class Panel:
         if len(left):
             path = Path(outlines.reshape(-1, 2), codes)
             self.axes.add_patch(PathPatch(path, facecolor=color, lw=0))
-        self._name(label, {"color": color, "ls": "", "marker": "s", "ms": 11, "markevery": [1]})
+        self._name(label, {"color": color, **_SQUARE})
 
     def dots(
         self,
@@ -171,8 +172,7 @@ class Panel:
     def band(self, low: float, high: float, color: str, label: str) -> None:
         """A shaded band across."""
         self.axes.axhspan(low, high, color=color, alpha=0.45, lw=0)
-        look = {"color": color, "ls": "", "marker": "s", "ms": 11, "markevery": [1]}
-        self._name(label, look | {"alpha": 0.45})
+        self._name(label, {"color": color, "alpha": 0.45, **_SQUARE})
 
     def scale(self) -> tuple[float, float, np.ndarray, list[str]]:
         """Bottom and top of the y-axis, its ticks and their labels."""
@@ -182,11 +182,13 @@ class Panel:
         if self._limits is not None:
             low, high = self._limits
         else:
-            low, high = self.axes.dataLim.intervaly
+            low, high = self._extent()
             if self._zero:
                 low, high = min(low, 0.0), max(high, 0.0)
-            pad = 0.06 * (high - low) or 0.5
+            pad = 0.06 * (high - low)
             low, high = low - pad * (low != 0), high + pad * (high != 0)
+            if low == high:
+                low, high = low - 0.5, high + 0.5
         if self._ticks is None:
             ticks = round_ticks(low, high, max(3, min(6, round(self.height / 26))))
         else:
@@ -194,8 +196,10 @@ class Panel:
         return low, high, ticks, spelled(ticks, self._unit)
 
     def rule(self, lines: np.ndarray, *, upright: bool) -> list[Artist]:
-        """Set the limits of the y-axis; returns a grid, with a line at 0 also of the x-axis if
-        `upright`, for the sheet to remove when it lays out again."""
+        """Set the limits of the y-axis and draw the grid, also an upright line at 0 if `upright`.
+
+        Returns what is drawn, to be removed when the sheet is laid out again.
+        """
         low, high, ticks, _ = self.scale()
         self.axes.set_ylim(low, high)
         left, right = self.axes.get_xlim()
@@ -212,8 +216,13 @@ class Panel:
         drawn = f" ({', '.join(dict.fromkeys(self._drawn))})" if self._drawn else ""
         if self._names:
             return f"Rows{drawn}: {', '.join(self._names)}."
-        ends = spelled(np.array(self.axes.dataLim.intervaly), self._unit)
+        ends = spelled(np.array(self._extent()), self._unit)
         return f"{self.heading or 'Values'}{drawn}, from {ends[0]} to {ends[1]}."
+
+    def _extent(self) -> tuple[float, float]:
+        """Lowest and highest value drawn; 0 and 1 where nothing is."""
+        low, high = map(float, self.axes.dataLim.intervaly)
+        return (low, high) if np.isfinite([low, high]).all() else (0.0, 1.0)
 
     def _segments(self, pairs: list[Any], color: str, order: float) -> Artist:
         from matplotlib.patches import PathPatch

@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 
 from .page import INK, VARIABLES
 
-__all__ = ["page_svg"]
+__all__ = ["page_svg", "printable"]
 
 _NAMES = {light: f"var(--{name},{light})" for name, (light, _) in VARIABLES.items()}
 _COLOR = re.compile(r"#[0-9a-f]{6}")
@@ -37,10 +37,15 @@ def page_svg(written: str, key: str, kind: str, box: str, title: str, descriptio
     body = "".join(_elements(root, _Ids(key)))
     head = (
         f'<svg class="{kind}" viewBox="{box}" font-size="12" role="img" '
-        f'aria-labelledby="{key}-t {key}-d"><title id="{key}-t">{escape(title)}</title>'
-        f'<desc id="{key}-d">{escape(description)}</desc>'
+        f'aria-labelledby="{key}-t {key}-d"><title id="{key}-t">{escape(printable(title))}</title>'
+        f'<desc id="{key}-d">{escape(printable(description))}</desc>'
     )
     return f"{head}{body}</svg>"
+
+
+def printable(text: str) -> str:
+    """The text without what no page and no XML may hold: control characters, halves of pairs."""
+    return "".join(letter if letter.isprintable() else "\ufffd" for letter in text)
 
 
 class _Ids(dict[str, str]):

@@ -110,9 +110,12 @@ def paired_differences(
 ) -> list[dict[str, Any]]:
     """Mean RankIC of each later run minus the first one's, on the dates that both judged.
 
-    Rows hold run, against, horizon, n_dates, difference, bootstrap_ci95 (stationary bootstrap of
-    the paired differences, Politis and Romano, 1994), ci95 (the interval of the gates) and
-    ``distinct``: neither interval holds 0.
+    Returns
+    -------
+    list of dict
+        run, against, horizon, n_dates, difference, bootstrap_ci95 (stationary bootstrap of the
+        paired differences, Politis and Romano, 1994), ci95 (the interval of the gates) and
+        ``distinct``: neither interval holds 0.
     """
     first = runs[0]
     rows = []
