@@ -1,11 +1,12 @@
-# Both targets work on a fresh machine with Python >= 3.11, pip and make: they create .venv/
-# when it is missing, install the project into it (editable), and reuse it afterwards.
+# Every target works on a fresh machine with Python >= 3.11, pip and make: it creates .venv/ when
+# it is missing, installs the project into it (editable), and reuses it afterwards.
 PYTHON ?= $(firstword $(foreach p,python3 python3.11 python3.12 python3.13 python,$(if $(shell $(p) -c 'import sys; print(sys.version_info >= (3, 11) or "")' 2>/dev/null),$(p))))
 VENV := .venv
 PY := $(VENV)/bin/python
+PYTEST := . ./.env.compile && $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 ARGS ?=
 
-.PHONY: backtest signals live test clean
+.PHONY: backtest signals live test test-slow check wheel clean
 
 backtest: $(VENV)/.installed
 	. ./.env.compile && $(PY) -m engine.backtest $(ARGS)
@@ -16,8 +17,23 @@ signals: $(VENV)/.installed
 live: $(VENV)/.installed
 	. ./.env.compile && $(PY) -m engine.live $(ARGS)
 
+# What a developer runs.
 test: $(VENV)/.installed-test
-	. ./.env.compile && $(PY) -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(PYTEST) $(ARGS)
+
+# Wheel, empty environments, documented commands, clusters that are killed.
+test-slow: $(VENV)/.installed-test
+	$(PYTEST) -m slow -rs $(ARGS)
+
+# Style and types alone, in seconds.
+check: $(VENV)/.installed-test
+	$(PY) -m ruff check . && $(PY) -m ruff format --check . && $(PY) -m mypy
+
+# Without what an earlier build left: setuptools would pack it again.
+wheel: | $(PY)
+	rm -rf build dist
+	$(PY) -m pip wheel --quiet --disable-pip-version-check --no-deps --wheel-dir dist .
+	@ls dist/*.whl
 
 $(PY):
 	@test -n "$(PYTHON)" || { echo "make: no Python >= 3.11 found; set PYTHON=/path/to/python" >&2; exit 2; }
@@ -35,4 +51,4 @@ $(VENV)/.installed-test: pyproject.toml setup.py constraints.txt | $(PY)
 	@touch $@ $(VENV)/.installed
 
 clean:
-	rm -rf $(VENV) .pytest_cache .ruff_cache .mypy_cache
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .mypy_cache

@@ -50,7 +50,7 @@ def working(session: int) -> list[str]:
     return alive
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_run_is_finished_by_the_next(command, tmp_path):
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     whole = subprocess.Popen(command(tmp_path / "whole"), **quiet)

@@ -204,7 +204,7 @@ def test_nothing_is_fitted_where_nothing_could_be_judged(fit, tmp_path, given, r
     assert not (tmp_path / "fits").exists()
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_without_the_purge_noise_looks_like_skill():
     """The reason for the rule, small; in full: `python -m engine.bench purge`."""
     small = LightGBMSettings(num_iterations=40, min_data_in_leaf=100)

@@ -39,7 +39,7 @@ def rate(found) -> Callable[..., float]:
     return share
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("gate", ["factor", "ml", "practical"])
 def test_without_skill_hardly_a_gate_passes(rate, gate):
     for scores in ("independent", "persistent"):
@@ -47,7 +47,7 @@ def test_without_skill_hardly_a_gate_passes(rate, gate):
     assert rate("inverted", gate, "PASS") == 0
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_skill_is_seen_and_foresight_is_perfect(found, rate):
     assert rate("planted", "factor", "FAIL") == 0
     planted = [r["rank_ic"].values() for r in found if r["scores"] == "planted"]
@@ -57,7 +57,7 @@ def test_skill_is_seen_and_foresight_is_perfect(found, rate):
     assert all(row["verdicts"]["factor"] == "PASS" for row in perfect)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_intervals_mostly_hold_the_truth(found):
     covered = [
         hit
