@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import date, timedelta
 
 import numpy as np
@@ -26,6 +27,7 @@ from engine.live.page.tracking import (
     slippage,
 )
 from engine.signals.compute import compute_signals
+from engine.signals.html import signals_style
 from engine.signals.write import write_signals
 
 COSTS = Costs(round_trip_bps=10, impact_coefficient=0, borrow_bps_per_year=0, aum=1e6)
@@ -216,6 +218,14 @@ def test_the_future_replaced_by_noise_changes_no_figure(history, market, noised)
     )
     assert render_page(other) == render_page(day)
     assert_frame_equal(other.ic, day.ic)
+
+
+def test_every_colour_that_the_pages_use_is_defined_for_light_and_dark():
+    style = signals_style()
+    light, dark = (block.split("}")[0] for block in style.split(":root{")[1:])
+    for name in set(re.findall(r"var\(--(\w+)", style)):
+        assert f"--{name}:#" in light
+        assert f"--{name}:#" in dark
 
 
 def test_before_the_first_signals_there_is_a_page(market):
