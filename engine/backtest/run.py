@@ -28,6 +28,7 @@ from engine.backtest.judging import DecidedRun, Prepared, judge_run
 from engine.backtest.results import manifest_content, metrics_content, write_results
 from engine.baselines.baseline import LightGBMBaseline, run_baseline
 from engine.baselines.stage import with_baselines
+from engine.calendar import TradingCalendar
 from engine.config import Settings
 from engine.data.market import load_market
 from engine.data.membership import with_sectors
@@ -143,7 +144,9 @@ def _prepare(settings: Settings) -> Prepared:
     spec = forecaster_spec(settings.model, settings.scoring)
     _check_dispersion(settings, points)
     training = training_period(settings.model)
-    sectors = None if settings.data.sectors is None else read_sectors(settings.data.sectors)
+    zone = TradingCalendar(settings.data.calendar).zone
+    path = settings.data.sectors
+    sectors = None if path is None else read_sectors(path, zone=zone)
     market = load_market(settings.data).first_tickers(settings.data.max_tickers)
     check_entry(settings, market, predicts_bars=model.predicts_bars)
     return Prepared(market, points, costs, rules, training, spec, sectors)

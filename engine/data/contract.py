@@ -17,7 +17,17 @@ import polars as pl
 
 from engine.errors import UsageError, nearest
 
-__all__ = ["BARS", "INTRADAY", "OPTIONAL", "PRICES", "REQUIRED", "complete", "conform"]
+__all__ = [
+    "BARS",
+    "INTRADAY",
+    "OPTIONAL",
+    "PRICES",
+    "REQUIRED",
+    "complete",
+    "conform",
+    "instant",
+    "session_day",
+]
 
 PRICES = ("open", "high", "low", "close")
 REQUIRED = ("ticker", "date", *PRICES)
@@ -48,14 +58,14 @@ def conform(
     ----------
     frame
         Rows of one source, with the required columns in any numeric width; text is parsed.
-        `date` may be Date, Datetime at midnight or ISO text; `ts` Datetime or ISO text. Other
+        `date` may be what `session_day` reads; `ts` Datetime or ISO text. Other
         columns are ignored.
     source
         What messages call the source; kept beside each row.
     ticker
         The ticker of all rows, for files that name it outside (in the file name).
     zone
-        Of times that are written without one.
+        Of times that are written without one, and of midnights that are written in another.
 
     Raises
     ------
@@ -71,10 +81,10 @@ def conform(
             raise UsageError(f"{source}: column `{column}` is missing{_hint(column, schema)}")
     columns = {}
     if intraday:
-        columns["ts"] = _ts(schema["ts"], source, zone)
+        columns["ts"] = instant("ts", schema["ts"], source=source, zone=zone)
         columns["date"] = columns["ts"].dt.convert_time_zone(zone).dt.date()
     else:
-        columns["date"] = _date(schema["date"], source)
+        columns["date"] = session_day("date", schema["date"], source=source, zone=zone)
     columns |= {
         "ticker": pl.lit(ticker) if "ticker" in given else _ticker(schema["ticker"], source),
     }
@@ -110,19 +120,49 @@ def _number(column: str, dtype: pl.DataType, source: str) -> pl.Expr:
     return number.fill_nan(None) if column in ("volume", "amount") else number
 
 
-def _date(dtype: pl.DataType, source: str) -> pl.Expr:
-    day = pl.col("date")
+def session_day(column: str, dtype: pl.DataType, *, source: str, zone: str) -> pl.Expr:
+    """The date of a session, by the one rule for bars, scores, members and sectors.
+
+    A midnight names its own day, in the zone it is written in; a time that is midnight in `zone`,
+    the exchange's, names the day there. What is neither, or two different days, is null: a time
+    is never cut to a day.
+
+    Raises
+    ------
+    UsageError
+        The column is of a type that holds no date.
+    """
+    day = pl.col(column)
     if dtype in (pl.Date, pl.Null):
         return day.cast(pl.Date)
     if isinstance(dtype, pl.Datetime):
-        return pl.when(day.dt.time() == pl.time(0)).then(day.dt.date())
+        own = _at_midnight(day)
+        return _agreed(own, day, zone) if dtype.time_zone else own
     if dtype == pl.String:
-        return day.str.extract(_DATE).str.to_date("%Y-%m-%d", strict=False)
-    raise UsageError(f"{source}: column `date` is {_name(dtype)}; use dates or YYYY-MM-DD text")
+        own = day.str.extract(_DATE).str.to_date("%Y-%m-%d", strict=False)
+        # A time without a zone is the exchange's, so its midnight is the same by both readings.
+        return _agreed(own, _written_time(day, zone), zone)
+    raise UsageError(f"{source}: column `{column}` is {_name(dtype)}; use dates or YYYY-MM-DD text")
 
 
-def _ts(dtype: pl.DataType, source: str, zone: str) -> pl.Expr:
-    time = pl.col("ts")
+def _agreed(own: pl.Expr, time: pl.Expr, zone: str) -> pl.Expr:
+    there = _at_midnight(time.dt.convert_time_zone(zone))
+    return pl.when((own == there).fill_null(value=True)).then(pl.coalesce(own, there))
+
+
+def _at_midnight(time: pl.Expr) -> pl.Expr:
+    return pl.when(time.dt.time() == pl.time(0)).then(time.dt.date())
+
+
+def instant(column: str, dtype: pl.DataType, *, source: str, zone: str) -> pl.Expr:
+    """UTC times; one that is written without a zone is of `zone`. Text that is no time is null.
+
+    Raises
+    ------
+    UsageError
+        The column is of a type that holds no time.
+    """
+    time = pl.col(column)
     if dtype == pl.Null:
         return time.cast(pl.Datetime("us", "UTC"))
     if dtype == pl.String:
@@ -131,7 +171,8 @@ def _ts(dtype: pl.DataType, source: str, zone: str) -> pl.Expr:
         time = time.cast(pl.Datetime("us", dtype.time_zone))
         return time.dt.convert_time_zone("UTC") if dtype.time_zone else _localised(time, zone)
     raise UsageError(
-        f"{source}: column `ts` is {_name(dtype)}; use times or text as 2024-03-01T09:30:00-05:00"
+        f"{source}: column `{column}` is {_name(dtype)}; "
+        "use times or text as 2024-03-01T09:30:00-05:00"
     )
 
 

@@ -152,14 +152,15 @@ def _file_delivery(
 ) -> Delivery:
     data = given.settings.data
     kind = file_kind(file)
+    zone = data.timezone or writer.calendar.zone
     if table == "actions":
-        return Delivery(str(file), "file", content, actions=read_actions(file, kind))
+        return Delivery(str(file), "file", content, actions=read_actions(file, kind, zone=zone))
     if table == "universe":
-        return Delivery(str(file), "file", content, members=read_members(file, kind))
+        return Delivery(str(file), "file", content, members=read_members(file, kind, zone=zone))
     source = FileSource(
         file,
         kind,
-        zone=data.timezone or writer.calendar.zone,
+        zone=zone,
         columns=data.columns.model_dump(exclude_none=True),
     )
     batches = source.batches(BATCH_ROWS, data.universe, data.start, data.end)

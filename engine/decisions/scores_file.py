@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from pathlib import Path
 
 import polars as pl
 
+from engine.calendar import TradingCalendar
 from engine.config.settings import EvaluationSettings
+from engine.data.contract import instant, session_day
 from engine.data.market import Market
 from engine.data.membership import NOT_A_MEMBER, is_member
 from engine.decisions.dates import Span
@@ -27,7 +30,7 @@ def given_scores(
 
     Raises UsageError naming the file when none is left, or when an asof is not a session.
     """
-    scores = read_scores(path, horizons)
+    scores = read_scores(path, horizons, market.calendar)
     first, last = market.bars["date"].min(), market.bars["date"].max()
     asof, ticker = pl.col("asof"), pl.col("ticker")
     members = market.members
@@ -63,17 +66,18 @@ def given_scores(
     return Scored(scores, "", {"forecaster": f"scores:{path}"}, {}, {}, {}, dropped)
 
 
-def read_scores(path: Path, horizons: Sequence[int]) -> pl.DataFrame:
+def read_scores(path: Path, horizons: Sequence[int], calendar: TradingCalendar) -> pl.DataFrame:
     """The scores table from a Parquet or CSV file with asof, ticker, horizon and score.
 
-    Other columns of the contract are taken when present. Scores that are null or not finite have
-    status failed. Raises UsageError naming the file and what is missing or doubled.
+    An asof is the date of a session, or its close. Other columns of the contract are taken when
+    present. Scores that are null or not finite have status failed. Raises UsageError naming the
+    file and what is missing, doubled, or no session.
     """
     if not path.is_file():
         raise UsageError(f"model.name: scores file not found: {path}")
     try:
         if path.suffix == ".csv":
-            frame = pl.read_csv(path, try_parse_dates=True)
+            frame = _read_csv(path)
         else:
             frame = pl.read_parquet(path)
     except (pl.exceptions.PolarsError, OSError) as error:
@@ -82,6 +86,7 @@ def read_scores(path: Path, horizons: Sequence[int]) -> pl.DataFrame:
     lacking = [column for column in REQUIRED if column not in frame.columns]
     if lacking:
         raise UsageError(f"{path}: missing column {', '.join(lacking)}; has {frame.columns}")
+    frame = _with_sessions(frame, path, calendar)
     known = pl.Schema({n: kind for n, kind in SCORES_SCHEMA.items() if n in frame.columns})
     try:
         frame = frame.select(*known).cast(known)
@@ -108,3 +113,45 @@ def read_scores(path: Path, horizons: Sequence[int]) -> pl.DataFrame:
     )
     wanted = frame.filter(pl.col("horizon").is_in(list(horizons)))
     return wanted.select(*SCORES_SCHEMA).sort("asof", "ticker", "horizon")
+
+
+def _read_csv(path: Path) -> pl.DataFrame:
+    frame = pl.read_csv(path, try_parse_dates=True)
+    kind = frame.schema.get("asof")
+    if isinstance(kind, pl.Datetime) and kind.time_zone:
+        # Its parser turns a written zone into UTC; the text says at which midnight it stood.
+        return pl.read_csv(path, try_parse_dates=True, schema_overrides={"asof": pl.String})
+    return frame
+
+
+def _with_sessions(frame: pl.DataFrame, path: Path, calendar: TradingCalendar) -> pl.DataFrame:
+    """`frame` with `asof` as the dates of sessions."""
+    zone = calendar.zone
+    given = frame["asof"]
+    day = session_day("asof", given.dtype, source=str(path), zone=zone)
+    read = frame.select(day)["asof"]
+    unread = given.is_not_null() & read.is_null()
+    if unread.any() and given.dtype not in (pl.Date, pl.Null):
+        closes = _closes(given, path, calendar)
+        read = pl.select(pl.when(unread).then(closes).otherwise(read)).to_series()
+        unread = given.is_not_null() & read.is_null()
+    if unread.any():
+        who, value = frame.filter(unread).select("ticker", pl.col("asof").cast(pl.String)).row(0)
+        raise UsageError(
+            f"{path}: column `asof`: {value} ({who}) is neither a midnight, here or in {zone}, nor "
+            f"the close of a session of {calendar.name}: write the session's date, YYYY-MM-DD"
+        )
+    return frame.with_columns(read.alias("asof"))
+
+
+def _closes(given: pl.Series, path: Path, calendar: TradingCalendar) -> pl.Series:
+    """The sessions that close at these times, null where none does."""
+    time = instant("asof", given.dtype, source=str(path), zone=calendar.zone)
+    times = given.to_frame().select(close=time)["close"]
+    known = times.drop_nulls()
+    if known.is_empty():
+        return pl.repeat(None, len(times), dtype=pl.Date, eager=True)
+    week = timedelta(days=7)
+    hours = calendar.schedule(known.min().date() - week, known.max().date() + week)  # type: ignore[union-attr]
+    found = times.to_frame().join(hours, on="close", how="left", maintain_order="left")
+    return found["date"]

@@ -22,7 +22,7 @@ def written(folder: Path, text: str) -> Path:
 
 
 def test_a_ticker_is_what_it_was_at_the_asof(tmp_path):
-    sectors = read_sectors(written(tmp_path, MOVED))
+    sectors = read_sectors(written(tmp_path, MOVED), zone="America/New_York")
     days = [date(2020, 6, 30), date(2020, 7, 1)]
     panel = pl.DataFrame(
         {"asof": [day for day in days for _ in "ABC"], "ticker": list("CBA") * 2, "row": range(6)}
@@ -34,11 +34,13 @@ def test_a_ticker_is_what_it_was_at_the_asof(tmp_path):
 
 
 def test_parquet_and_files_without_spans_say_the_same(tmp_path):
-    plain = read_sectors(written(tmp_path, "ticker,sector\nB,Energy\nA, Utilities \n"))
+    plain = read_sectors(
+        written(tmp_path, "ticker,sector\nB,Energy\nA, Utilities \n"), zone="America/New_York"
+    )
     rows = pl.DataFrame({"ticker": ["A", "B"], "sector": ["Utilities", "Energy"]})
     path = tmp_path / "sectors.parquet"
     rows.with_columns(pl.lit(None, dtype=pl.Date).alias("from")).write_parquet(path)
-    assert plain.equals(read_sectors(path))
+    assert plain.equals(read_sectors(path, zone="America/New_York"))
     assert plain.select("ticker", "sector").equals(rows)
 
 
@@ -57,10 +59,10 @@ def test_parquet_and_files_without_spans_say_the_same(tmp_path):
 def test_a_bad_row_is_named_with_its_rule(tmp_path, text, message):
     path = written(tmp_path, text)
     with pytest.raises(UsageError, match=message) as caught:
-        read_sectors(path)
+        read_sectors(path, zone="America/New_York")
     assert str(path) in str(caught.value)
 
 
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UsageError, match="cannot be read"):
-        read_sectors(tmp_path / "absent.csv")
+        read_sectors(tmp_path / "absent.csv", zone="UTC")

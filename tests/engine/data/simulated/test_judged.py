@@ -32,7 +32,7 @@ def test_the_judge_finds_the_rank_ic_that_was_realised(calendar, tmp_path):
     path = tmp_path / "truth.parquet"
     scores.filter(scores["asof"].is_in(asofs)).write_parquet(path)
     panel = build_panel(
-        read_scores(path, [5, 20]),
+        read_scores(path, [5, 20], calendar),
         load_market(data),
         feature_names=[],
         horizons=[5, 20],
