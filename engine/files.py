@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import secrets
 import shlex
 import shutil
 import sys
-import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -22,6 +23,7 @@ from engine.errors import UsageError
 __all__ = [
     "WriteLock",
     "copy_file",
+    "private_files",
     "replace_file",
     "write_bytes",
     "write_frame",
@@ -37,14 +39,12 @@ def replace_file(path: Path, write: Callable[[Path], object]) -> None:
     the disk is full or the folder cannot be written; nothing is left behind then.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    beside = Path(name)
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
     try:
+        os.close(os.open(beside, os.O_CREAT | os.O_EXCL, 0o644))
         write(beside)
         with beside.open("rb") as written:
             os.fsync(written.fileno())
-        beside.chmod(0o644)
         beside.replace(path)
         folder = os.open(path.parent, os.O_RDONLY)
         try:
@@ -83,6 +83,16 @@ def write_json(path: Path, content: Any) -> None:
 def write_frame(path: Path, frame: pl.DataFrame) -> None:
     """Parquet."""
     replace_file(path, frame.write_parquet)
+
+
+@contextmanager
+def private_files() -> Iterator[None]:
+    """Files and folders that appear meanwhile are for their owner alone (mode 600 and 700)."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 class WriteLock:

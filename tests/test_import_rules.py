@@ -26,7 +26,7 @@ KRONOS_LIBRARIES = {"torch", "numpy", "pandas", "einops", "huggingface_hub", "sa
 
 FLOORS = (
     {"errors"},
-    {"cache", "calendar", "command", "files", "progress", "retries", "yaml_file"},
+    {"alpaca_keys", "cache", "calendar", "command", "files", "progress", "retries", "yaml_file"},
     {"config", "run_folder"},
     {"data"},
     {"features", "forecasters"},

@@ -8,20 +8,26 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel
+from pydantic import BaseModel, SecretStr
 
 from engine.config.settings import Settings, StrategySettings
 from engine.errors import UsageError, nearest
 from engine.yaml_file import parse_yaml
 
 __all__ = [
+    "ENV_PREFIX",
     "describe_settings",
     "from_text",
     "is_known",
     "nearest_key",
     "path_settings",
+    "secret_settings",
     "setting_types",
+    "variable",
 ]
+
+
+ENV_PREFIX = "ENGINE_"
 
 
 def setting_types(model: type[BaseModel] = Settings, prefix: str = "") -> dict[str, Any]:
@@ -33,6 +39,12 @@ def path_settings(model: type[BaseModel] = Settings) -> frozenset[str]:
     """Dotted names of the settings that are paths."""
     kinds = setting_types(model)
     return frozenset(key for key, kind in kinds.items() if Path in _alternatives(kind))
+
+
+def secret_settings(model: type[BaseModel] = Settings) -> frozenset[str]:
+    """Dotted names of the settings whose values are never shown."""
+    kinds = setting_types(model)
+    return frozenset(key for key, kind in kinds.items() if SecretStr in _alternatives(kind))
 
 
 def _walk(model: type[BaseModel], prefix: str) -> Iterator[tuple[str, Any]]:
@@ -85,6 +97,11 @@ def from_text(key: str, text: str, model: type[BaseModel] = Settings) -> Any:
     return text
 
 
+def variable(key: str) -> str:
+    """The environment variable of a setting."""
+    return ENV_PREFIX + key.upper().replace(".", "__")
+
+
 def _alternatives(annotation: Any) -> tuple[Any, ...]:
     origin = typing.get_origin(annotation)
     if origin is typing.Annotated:
@@ -110,12 +127,14 @@ def describe_settings(model: type[BaseModel] = Settings, prefix: str = "") -> li
             shown = "null" if default is None else default
             if isinstance(default, list):
                 shown = ",".join(map(str, default))
-            lines.append(f"--{prefix}{name} {_kind(annotation)} (default: {shown})")
+            secret = SecretStr in _alternatives(annotation)
+            flag = variable(f"{prefix}{name}") if secret else f"--{prefix}{name}"
+            lines.append(f"{flag} {_kind(annotation)} (default: {shown})")
     return lines
 
 
 def _kind(annotation: Any) -> str:
-    names = {str: "text", int: "integer", float: "number", bool: "true|false"}
+    names = {str: "text", int: "integer", float: "number", bool: "true|false", SecretStr: "secret"}
     kinds = []
     for kind in _alternatives(annotation):
         if kind is type(None):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from engine.config.section import Count, NonNegative, Positive, Section, Share
 
@@ -91,11 +91,11 @@ class GuardSettings(Section):
 class MonitorSettings(Section):
     """Who is told, and what live is compared with.
 
-    `webhook` is a URL that takes JSON; `backtest` a run folder whose interval live is held to, from
-    `min_dates` matured dates on. Slippage is judged from `min_fills` fills on.
+    `webhook` is a URL that takes JSON, and a secret; `backtest` a run folder whose interval live is
+    held to, from `min_dates` matured dates on. Slippage is judged from `min_fills` fills on.
     """
 
-    webhook: str | None = None
+    webhook: SecretStr | None = None
     backtest: Path | None = None
     min_dates: Count = 12
     min_fills: Count = 20

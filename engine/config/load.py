@@ -18,7 +18,15 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from engine.config.keys import from_text, is_known, nearest_key, setting_types
+from engine.config.keys import (
+    ENV_PREFIX,
+    from_text,
+    is_known,
+    nearest_key,
+    secret_settings,
+    setting_types,
+    variable,
+)
 from engine.config.settings import Settings, StrategySettings
 from engine.errors import UsageError
 from engine.yaml_file import read_yaml
@@ -39,7 +47,6 @@ log = logging.getLogger(__name__)
 _INSIDE = Path(__file__).resolve().parents[1] / "configs"
 # Inside the package where a wheel was installed, else at the root of the checkout.
 CONFIGS = _INSIDE if _INSIDE.is_dir() else _INSIDE.parents[1] / "configs"
-ENV_PREFIX = "ENGINE_"
 _OF_ANY_STRATEGY = ("strategy.name", "strategy.since")
 
 
@@ -74,6 +81,11 @@ def load_tree(
 
     Raises `UsageError` naming the key, where it stands and the rule.
     """
+    for key in secret_settings(model).intersection(flags):
+        raise UsageError(
+            f"{key}: a secret is no flag, for every user of the machine can read it there; give "
+            f"the environment variable {variable(key)} or write it in the file"
+        )
     layers = [
         (f"file {file}", read_file(file, model)),
         ("environment", environment),
@@ -246,5 +258,6 @@ def _explain(
     )
     rule = first["msg"].removeprefix("Value error, ")
     where = origin.get(key)
-    given = f" (given {first['input']!r}, {where})" if where else ""
+    shown = "a secret" if key in secret_settings(model) else repr(first["input"])
+    given = f" (given {shown}, {where})" if where else ""
     return f"{key}: {rule}{given}" if key and not rule.startswith(key.split(".")[0]) else rule

@@ -10,6 +10,7 @@ from datetime import date
 from engine.command import make_console, run_command
 from engine.config import Settings, load_settings, read_flags
 from engine.errors import UsageError
+from engine.files import private_files
 
 __all__ = ["main"]
 
@@ -44,7 +45,8 @@ ENGINE_SECTION__KEY and a key of the file (python -m engine.backtest --help list
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code: 0 done, 1 failed, 2 usage, 3 halted by a guard."""
-    return run_command(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
+    with private_files():  # positions, orders, money
+        return run_command(lambda: _run(sys.argv[1:] if argv is None else list(argv)))
 
 
 def _run(argv: list[str]) -> int:

@@ -44,7 +44,7 @@ def start(
     """
     _check(settings, replay)
     hook = settings.live.monitor.webhook
-    webhook = None if hook is None else Webhook(hook)
+    webhook = None if hook is None else Webhook(hook.get_secret_value())
     calendar = TradingCalendar(settings.data.calendar)
     hours = Hours(calendar)
     agenda = Agenda(hours, settings.live.schedule)

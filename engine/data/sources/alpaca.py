@@ -15,6 +15,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.alpaca_keys import read_keys
 from engine.data.contract import BARS, INTRADAY, conform
 from engine.data.source import ACTIONS, SourceData
 from engine.data.sources.network import (
@@ -56,13 +57,9 @@ class AlpacaSource(Found):
     ) -> None:
         if bar != "1d" and not 1 <= int(bar[:-1]) <= 59:
             raise UsageError(f"data.bar: alpaca has no {bar} bars; use 1d, or 1m to 59m")
-        _require_alpaca()
+        self._keys = read_keys("data.source alpaca")
         self._bar, self._zone = bar, zone
         self._url = url or os.environ.get("APCA_API_DATA_URL")
-        self._keys = {
-            "api_key": _key("APCA_API_KEY_ID"),
-            "secret_key": _key("APCA_API_SECRET_KEY"),
-        }
         self._retries = retries or Retries(per_minute=180.0)
         self._downloads = downloads
         super().__init__()
@@ -109,9 +106,12 @@ class AlpacaSource(Found):
                 )
             )
         except APIError as error:
-            reason = " ".join(str(error).split())[:200]
+            reason = self._keys.hide(" ".join(str(error).split()))[:200]
             raise UsageError(f"alpaca: {ticker}: refused ({reason})") from None
         return Ticker(self._bars(ticker, rows), _actions(ticker, actions))
+
+    def _given(self) -> dict[str, Any]:
+        return {**self._keys.arguments(), "raw_data": True, "url_override": self._url}
 
     def _ask_bars(self, ticker: str, start: date, end: date | None, coin: bool) -> list[dict]:
         from alpaca.data.enums import Adjustment
@@ -130,7 +130,7 @@ class AlpacaSource(Found):
             "start": _midnight(start),
             "end": None if end is None else _midnight(end + timedelta(days=1)),
         }
-        given: dict[str, Any] = {**self._keys, "raw_data": True, "url_override": self._url}
+        given = self._given()
         if coin:
             answer = CryptoHistoricalDataClient(**given).get_crypto_bars(CryptoBarsRequest(**when))
         else:
@@ -142,8 +142,7 @@ class AlpacaSource(Found):
         from alpaca.data.historical.corporate_actions import CorporateActionsClient
         from alpaca.data.requests import CorporateActionsRequest
 
-        given: dict[str, Any] = {**self._keys, "raw_data": True, "url_override": self._url}
-        client = CorporateActionsClient(**given)
+        client = CorporateActionsClient(**self._given())
         wanted = CorporateActionsRequest(symbols=[ticker], start=start, end=end)
         return dict(client.get_corporate_actions(wanted))
 
@@ -191,20 +190,3 @@ def _actions(ticker: str, answer: dict[str, list[dict]]) -> pl.DataFrame:
 
 def _midnight(day: date) -> datetime:
     return datetime(day.year, day.month, day.day, tzinfo=UTC)
-
-
-def _require_alpaca() -> None:
-    from importlib.util import find_spec
-
-    if find_spec("alpaca") is None:
-        raise UsageError(
-            "data.source alpaca needs the package alpaca-py: "
-            "pip install 'kronos-engine[live]' -c constraints.txt"
-        )
-
-
-def _key(name: str) -> str:
-    value = os.environ.get(name)
-    if not value:
-        raise UsageError(f"data.source alpaca needs the environment variable {name}")
-    return value

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from backtest.costs import Costs
+from engine.alpaca_keys import read_keys
 from engine.calendar import TradingCalendar
 from engine.config.settings import Settings
 
@@ -63,9 +64,9 @@ def open_broker(
     quotes: QuoteSource
     if live.paper.quotes == "alpaca":
         from engine.live.brokers.alpaca.broker import AlpacaQuotes
-        from engine.live.brokers.alpaca.calls import Calls, read_keys
+        from engine.live.brokers.alpaca.calls import Calls
 
-        keys = read_keys(environ)
+        keys = read_keys("live.broker alpaca", environ)
         quotes = AlpacaQuotes(live.alpaca, keys, Calls(keys, live.alpaca.retries, wait))
     else:
         quotes = DataQuotes(books, half_spread_bps=live.paper.half_spread_bps)

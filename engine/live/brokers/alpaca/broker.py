@@ -16,6 +16,7 @@ from typing import Any
 
 import polars as pl
 
+from engine.alpaca_keys import read_keys
 from engine.config.live import AlpacaSettings
 from engine.live.brokers.alpaca import answers as from_json
 from engine.live.brokers.alpaca.calls import (
@@ -24,7 +25,6 @@ from engine.live.brokers.alpaca.calls import (
     RefusedError,
     open_data,
     open_trading,
-    read_keys,
 )
 from engine.live.brokers.broker import (
     CLOSED,
@@ -79,7 +79,7 @@ class AlpacaBroker:
         environ: Mapping[str, str] = os.environ,
         wait: Callable[[float], None] = time.sleep,
     ) -> None:
-        keys = read_keys(environ)
+        keys = read_keys("live.broker alpaca", environ)
         self._calls = Calls(keys, settings.retries, wait)
         self._client = open_trading(settings, keys, environ)
         self._quotes = AlpacaQuotes(settings, keys, self._calls)

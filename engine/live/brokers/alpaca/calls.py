@@ -12,37 +12,26 @@ import json
 import os
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
+from engine.alpaca_keys import KEY, Keys
 from engine.config.live import AlpacaSettings
 from engine.errors import UsageError
 from engine.live.brokers.broker import BrokerDownError, BrokerError
 from engine.retries import Backoff, call_again
 
-__all__ = ["Calls", "Keys", "RefusedError", "open_data", "open_trading", "read_keys"]
+__all__ = ["Calls", "RefusedError", "open_data", "open_trading"]
 
 T = TypeVar("T")
 
-_KEY, _SECRET, _SWITCH = "APCA_API_KEY_ID", "APCA_API_SECRET_KEY", "KRONOS_LIVE_TRADING"
+_SWITCH = "KRONOS_LIVE_TRADING"
 _LIVE_HOST = "api.alpaca.markets"
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _FIRST_WAIT_S, _LONGEST_WAIT_S = 0.25, 15.0
 # What a server may ask to wait: longer than that, the caller is better told.
 _LONGEST_RETRY_AFTER_S = 60.0
-
-
-@dataclass(frozen=True)
-class Keys:
-    """Of the environment only. Their values are in no text of this object."""
-
-    key_id: str = field(repr=False)
-    secret: str = field(repr=False)
-
-    def hide(self, text: str) -> str:
-        """`text` without the keys, should a server have sent them back."""
-        return text.replace(self.key_id, "***").replace(self.secret, "***")
 
 
 class RefusedError(BrokerError):
@@ -68,27 +57,6 @@ class _BusyError(BrokerDownError):
         self.retry_after_s = retry_after_s
 
 
-def read_keys(environ: Mapping[str, str] = os.environ) -> Keys:
-    """Both keys.
-
-    Raises
-    ------
-    UsageError
-        alpaca-py is not installed, or a key is missing.
-    """
-    from importlib.util import find_spec
-
-    if find_spec("alpaca") is None:
-        raise UsageError(
-            "live.broker alpaca needs the package alpaca-py: "
-            "pip install 'kronos-engine[live]' -c constraints.txt"
-        )
-    for name in (_KEY, _SECRET):
-        if not environ.get(name):
-            raise UsageError(f"live.broker alpaca needs the environment variable {name}")
-    return Keys(environ[_KEY], environ[_SECRET])
-
-
 def open_trading(
     settings: AlpacaSettings, keys: Keys, environ: Mapping[str, str] = os.environ
 ) -> Any:
@@ -110,8 +78,7 @@ def open_trading(
     from alpaca.trading.client import TradingClient
 
     client = TradingClient(
-        api_key=keys.key_id,
-        secret_key=keys.secret,
+        **keys.arguments(),
         paper=settings.account == "paper",
         raw_data=True,
         url_override=settings.url,
@@ -125,8 +92,7 @@ def open_data(settings: AlpacaSettings, keys: Keys) -> Any:
     from alpaca.data.historical import StockHistoricalDataClient
 
     client = StockHistoricalDataClient(
-        api_key=keys.key_id,
-        secret_key=keys.secret,
+        **keys.arguments(),
         raw_data=True,
         url_override=settings.data_url,
     )
@@ -136,7 +102,7 @@ def open_data(settings: AlpacaSettings, keys: Keys) -> Any:
 def _check_url(key: str, url: str | None) -> None:
     parts = urlsplit(url or "https://")
     if "@" in parts.netloc:
-        raise UsageError(f"{key}: an address without user and password; keys are read of {_KEY}")
+        raise UsageError(f"{key}: an address without user and password; keys are read of {KEY}")
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
         raise UsageError(f"{key}: {url} would carry the keys unencrypted; use https")
 
