@@ -12,6 +12,8 @@ import polars as pl
 
 __all__ = ["SanityRules", "check_scores"]
 
+ROUNDING = 1e-12
+
 
 class SanityRules(Protocol):
     """The settings of `evaluation.sanity`."""
@@ -31,7 +33,7 @@ def check_scores(scores: pl.DataFrame, rules: SanityRules) -> dict[str, Any]:
 
     - range: every score is above −1 and at most max_move · √h in size.
     - dispersion: the standard deviation across tickers, median over dates, is at least
-      min_dispersion, and no date has one score for all its tickers.
+      min_dispersion, and no date has one score, but for rounding, for all its tickers.
     - sign: at most max_one_sign of the scores are positive, and as many negative.
 
     Dates with a single ticker have no dispersion. JSON-ready; no scores is no pass.
@@ -51,8 +53,14 @@ def _horizon(scores: pl.DataFrame, horizon: int, rules: SanityRules) -> dict[str
     score = scores["score"]
     limit = rules.max_move * horizon**0.5
     lowest, highest = float(score.min()), float(score.max())  # type: ignore[arg-type]
-    spread = scores.group_by("asof").agg(std=pl.col("score").std())["std"].drop_nulls()
-    constant = int((spread == 0).sum())
+    score_of = pl.col("score")
+    dates = scores.group_by("asof").agg(
+        std=score_of.std(),
+        # A forecast of "no change" is a quotient of prices: it is 0 but for their rounding.
+        equal=score_of.max() - score_of.min() <= ROUNDING * score_of.abs().max().clip(1.0),
+    )
+    spread = dates["std"].drop_nulls()
+    constant = int(dates.drop_nulls("std")["equal"].sum())
     dispersion = None if spread.is_empty() else float(spread.median())  # type: ignore[arg-type]
     positive, negative = float((score > 0).mean()), float((score < 0).mean())  # type: ignore[arg-type]
     warnings = []

@@ -51,6 +51,14 @@ def test_what_is_warned_of(case):
     json.dumps(found, allow_nan=False)
 
 
+def test_scores_that_differ_by_rounding_are_one_score():
+    values = np.tile(0.01 + np.arange(20) * 1e-17, (3, 1))
+    assert len(set(values[0])) > 1
+    found = check_scores(frame(values), SanitySettings())["horizons"]["20"]
+    assert found["constant_dates"] == 3
+    assert found["warnings"][0] == "dispersion: 3 of 3 dates give every ticker one score"
+
+
 def test_a_longer_horizon_may_move_further():
     wide = NORMAL.copy()
     wide[0, 0] = 1.3
