@@ -8,13 +8,20 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["ADV_SESSIONS", "Costs", "average_daily_value", "impact_bps", "trade_cost_bps"]
+__all__ = [
+    "ADV_SESSIONS",
+    "CAP_BPS",
+    "Costs",
+    "average_daily_value",
+    "impact_bps",
+    "trade_cost_bps",
+]
 
 Floats = NDArray[np.float64]
 
 # The cost definition itself (DESIGN: "cost per trade"), not settings of a run.
 ADV_SESSIONS = 20
-_CAP_BPS = 500.0
+CAP_BPS = 500.0
 _IMPACT_WITHOUT_ADV_BPS = 100.0
 
 
@@ -86,4 +93,4 @@ def impact_bps(traded_value: ArrayLike, adv: ArrayLike, costs: Costs) -> Floats:
 
 def trade_cost_bps(traded_value: ArrayLike, adv: ArrayLike, costs: Costs) -> Floats:
     """Cost of one trade in basis points of its value: round_trip_bps/2 + impact, at most 500."""
-    return np.minimum(costs.round_trip_bps / 2 + impact_bps(traded_value, adv, costs), _CAP_BPS)
+    return np.minimum(costs.round_trip_bps / 2 + impact_bps(traded_value, adv, costs), CAP_BPS)

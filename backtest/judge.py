@@ -66,7 +66,7 @@ def judge(
         ic=series.dates.filter(pl.col("status").is_in(["judged", "constant"])),
         returns=returns,
         churn=series.churn,
-        net_excess=series.excess.drop("spread_cost"),
+        net_excess=series.excess,
         quantiles=series.quantiles,
         trades=result.trades,
         flags=result.flags,
@@ -143,7 +143,9 @@ def _horizons(
             if rules.describe
             else {}
         )
-        figures = horizon_figures(own, folds, draws=rules.draws, seed=rules.seed, **span)
+        figures = horizon_figures(
+            own, folds, costs=costs, draws=rules.draws, seed=rules.seed, **span
+        )
         found[str(horizon)] = figures | beside
     return found
 

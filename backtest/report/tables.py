@@ -147,6 +147,8 @@ def _why_missing(key: str, block: Block) -> str:
         return "too few dates"
     if key == "capacity_aum" and is_number(block.get("net_excess_mean")):
         return "no size brings it to 0"
+    if key == "breakeven_bps" and block.get("turnover_mean"):
+        return "no cost below the cap of 500 bps a trade brings it to 0"
     return {
         "breakeven_bps": "no turnover",
         "churn_median": "no previous rebalance",

@@ -70,6 +70,7 @@ def horizon_figures(
     series: JudgedSeries,
     folds: pl.DataFrame,
     *,
+    costs: Costs,
     sessions: Sequence[date],
     horizon: int,
     draws: int,
@@ -79,7 +80,7 @@ def horizon_figures(
     correlation = series.correlation
     return {
         **_rank_ic_figures(series, folds, sessions, horizon, draws, seed),
-        **_excess_figures(series.excess, sessions, horizon),
+        **_excess_figures(series, costs, sessions, horizon),
         "churn_median": series.churn["churn"].median(),
         "redundancy": correlation["correlation"].median(),
         "redundancy_ci95": bootstrap_interval(
@@ -137,14 +138,17 @@ def _headline(judged: pl.DataFrame, folds: pl.DataFrame) -> Any:
     return named.group_by("fold").agg(pl.col("rank_ic").median())["rank_ic"].median()
 
 
-def _excess_figures(excess: pl.DataFrame, sessions: Sequence[date], horizon: int) -> dict[str, Any]:
+def _excess_figures(
+    series: JudgedSeries, costs: Costs, sessions: Sequence[date], horizon: int
+) -> dict[str, Any]:
+    excess = series.excess
     net = series_interval(excess, "net_excess", horizon=horizon, sessions=sessions)
     return {
         "excess_mean": excess["excess"].mean(),
         "net_excess_mean": net.mean,
         "net_excess_ci95": net.bounds,
         "cost_survival": cost_survival(excess),
-        "breakeven_bps": breakeven_bps(excess),
+        "breakeven_bps": breakeven_bps(series.members, costs=costs),
     }
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from ..costs import Costs, trade_cost_bps
+from ..costs import CAP_BPS, Costs, impact_bps, trade_cost_bps
 from ..grid import PriceGrid
 from .churn import top_membership
 from .significance import series_interval
@@ -93,9 +93,8 @@ def excess_after_costs(members: pl.DataFrame, *, costs: Costs) -> pl.DataFrame:
     Returns
     -------
     pl.DataFrame
-        asof, horizon, fold, excess, turnover, cost, net_excess, spread_cost; all costs and returns
-        are shares of the capital. ``spread_cost`` is the part of ``cost`` that grows with
-        round_trip_bps.
+        asof, horizon, fold, excess, turnover, cost, net_excess; all costs and returns are shares of
+        the capital.
     """
     entering = ~pl.col("kept")
     return (
@@ -108,10 +107,7 @@ def excess_after_costs(members: pl.DataFrame, *, costs: Costs) -> pl.DataFrame:
             cost=pl.when(entering).then(pl.col("round_trip")).otherwise(0.0).sum()
             / pl.col("k").first(),
         )
-        .with_columns(
-            net_excess=pl.col("excess") - pl.col("cost"),
-            spread_cost=pl.col("turnover") * costs.round_trip_bps / 1e4,
-        )
+        .with_columns(net_excess=pl.col("excess") - pl.col("cost"))
         .filter(pl.col("excess").is_not_null())
         .sort("asof", "horizon")
     )
@@ -131,18 +127,14 @@ def cost_survival(frame: pl.DataFrame) -> float | None:
     return float((folds > 0).mean()) if len(folds) else None
 
 
-def breakeven_bps(frame: pl.DataFrame) -> float | None:
+def breakeven_bps(members: pl.DataFrame, *, costs: Costs) -> float | None:
     """round_trip_bps at which the mean net excess would be 0, the impact as configured.
 
-    Negative where even free trading loses. None when nothing is traded. The impact part stays what
-    it is at the configured costs (after the 500 bps cap), so that the answer is linear.
+    Negative where even free trading loses. None where nothing is traded, or where something is left
+    though every trade costs the cap of 500 bps.
     """
-    if not frame.height or not frame["turnover"].sum():
-        return None
-    excess, cost, spread, turnover = (
-        frame[name].to_numpy() for name in ("excess", "cost", "spread_cost", "turnover")
-    )
-    return float((excess - (cost - spread)).sum() / turnover.sum() * 1e4)
+    entries = _Entries.of(members)
+    return entries.breakeven(costs) if entries is not None and len(entries.k) else None
 
 
 def cost_overlay(
@@ -231,6 +223,23 @@ class _Entries:
         """Mean net excess at this capital."""
         bps = 2 * trade_cost_bps(aum / self.k, self.adv, costs)
         return self.excess - float(self.share @ bps) / 1e4
+
+    def breakeven(self, costs: Costs) -> float | None:
+        """round_trip_bps at which the mean net excess is 0; None where none below the cap does it.
+
+        What trading costs is a line that bends wherever another entry reaches the cap: from left
+        to right, the first piece that reaches the excess before it ends has the answer.
+        """
+        impact = 2 * impact_bps(costs.aum / self.k, self.adv, costs)
+        order = np.argsort(-impact, kind="stable")
+        impact, share = impact[order], self.share[order]
+        ends = 2 * CAP_BPS - impact
+        capped = np.cumsum(share) - share
+        free = np.cumsum(share[::-1])[::-1]
+        at_zero = 2 * CAP_BPS * capped + np.cumsum((share * impact)[::-1])[::-1]
+        bps = (self.excess * 1e4 - at_zero) / free
+        reached = np.flatnonzero(bps < ends)
+        return float(bps[reached[0]]) if len(reached) else None
 
 
 def _ended_positions(ranked: pl.DataFrame, sessions: Sequence[date]) -> pl.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import polars as pl
@@ -115,7 +116,6 @@ def series(excess: list[float], turnover: list[float], cost: list[float]) -> pl.
             "excess": excess,
             "turnover": turnover,
             "cost": cost,
-            "spread_cost": [share * 0.01 for share in turnover],
             "net_excess": [a - b for a, b in zip(excess, cost, strict=True)],
         }
     )
@@ -128,15 +128,32 @@ def test_cost_survival_is_a_share_of_folds():
 
 
 def test_breakeven_is_where_the_mean_net_excess_is_zero():
-    excess, turnover = [0.03, 0.01], [1.0, 0.5]
-    impact = 0.002
-    frame = series(excess, turnover, [(0.01 + impact) * share for share in turnover])
-    bps = breakeven_bps(frame)
-    net = sum(e - t * (bps / 1e4 + impact) for e, t in zip(excess, turnover, strict=True))
-    assert net == pytest.approx(0, abs=1e-12)
-    assert breakeven_bps(series([-0.03], [1.0], [0.01])) == pytest.approx(-300)
-    assert breakeven_bps(series([0.03], [0.0], [0.0])) is None
-    assert breakeven_bps(frame.clear()) is None
+    frame = members(0.01)  # half of it enters, at an impact of 50·√(500,000 / 10⁸) a trade
+    bps = breakeven_bps(frame, costs=IMPACT)
+    assert bps == pytest.approx(200 - 2 * 50 * (5e5 / 1e8) ** 0.5)
+    even = excess_after_costs(frame, costs=replace(IMPACT, round_trip_bps=bps))
+    assert even["net_excess"].mean() == pytest.approx(0, abs=1e-12)
+    assert breakeven_bps(members(-0.015), costs=SPREAD) == pytest.approx(-300)
+    assert breakeven_bps(frame.with_columns(kept=True), costs=IMPACT) is None
+    assert breakeven_bps(frame.clear(), costs=IMPACT) is None
+
+
+def test_breakeven_knows_the_cap_of_a_trade():
+    # Half of the book enters at up to 500 bps a trade, there and back: 5 % at most.
+    assert breakeven_bps(members(0.0499), costs=IMPACT) == pytest.approx(998 - 100 * 0.005**0.5)
+    assert breakeven_bps(members(0.0501), costs=IMPACT) is None
+    assert breakeven_bps(members(0.0501), costs=SPREAD) is None
+
+
+def test_breakeven_where_some_trades_are_capped():
+    thin = pl.when(pl.col("asof") < SESSIONS[10]).then(1e4).otherwise("adv")
+    frame = members(0.045).with_columns(adv=thin)
+    costs = replace(IMPACT, impact_coefficient=60.0)
+    bps = breakeven_bps(frame, costs=costs)
+    # Ten dates pay the cap whatever the spread; the others make up for what they lose.
+    assert bps == pytest.approx(4 * 450 - 1000 - 2 * 60 * 0.005**0.5)
+    even = excess_after_costs(frame, costs=replace(costs, round_trip_bps=bps))
+    assert even["net_excess"].mean() == pytest.approx(0, abs=1e-12)
 
 
 def test_prices_after_the_asof_change_no_cost():
