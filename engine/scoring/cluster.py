@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-__all__ = ["cluster_slots", "is_private", "ray_cluster"]
+__all__ = ["cluster_slots", "is_private", "ray_cluster", "shut_out_others"]
 
 log = logging.getLogger(__name__)
 START_ATTEMPTS = 3
@@ -28,23 +30,48 @@ def ray_cluster(address: str | None, *, cpus: int, object_bytes: int) -> Iterato
     address = address or os.environ.get("RAY_ADDRESS") or None
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    if address is None:
-        # Loopback only: a token would have to be made and shared with nobody.
-        os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    import ray
-
-    if ray.is_initialized():
+    loaded = sys.modules.get("ray")
+    if loaded is not None and loaded.is_initialized():
         yield
         return
-    quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
-        _start_private(cpus, OBJECT_STORE_BYTES + 2 * object_bytes, quiet)
-    else:
+        shut_out_others()
+    import ray
+
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+    if address is not None:
         ray.init(address=address, **quiet)
-    try:
-        yield
-    finally:
-        ray.shutdown()
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    # Sockets, logs and the session's files lie below a folder that only this user can enter; the
+    # folder that Ray is told it opens to everybody.
+    with tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True) as place:
+        quiet["_temp_dir"] = f"{place}/r"
+        _start_private(cpus, OBJECT_STORE_BYTES + 2 * object_bytes, quiet)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
+def shut_out_others() -> None:
+    """A token that only this process and its children know.
+
+    Ray's services listen on every interface, and whoever reaches them without one runs code as
+    this user. Ray reads the mode when it is imported, so it can't be changed after that.
+    """
+    if "ray" in sys.modules and os.environ.get("RAY_AUTH_MODE") != "token":
+        log.warning(
+            "ray was imported before this cluster was started, without RAY_AUTH_MODE=token: "
+            "whoever reaches this machine can run code in it; set RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN before importing ray"
+        )
+        return
+    os.environ["RAY_AUTH_MODE"] = "token"
+    os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 
 
 def _start_private(cpus: int, store_bytes: int, quiet: dict[str, Any]) -> None:

@@ -34,6 +34,7 @@ from engine.forecasters.kronos import KronosSpec
 from engine.forecasters.rules import RuleSpec
 from engine.run_folder import RunFolder
 from engine.scoring.actor import WARM_UP
+from engine.scoring.cluster import shut_out_others
 from engine.scoring.score import Scored
 
 __all__ = [
@@ -243,7 +244,7 @@ def run_job(job: Job, console: Console) -> None:
 def _on_nodes(job: Job, score: Callable[[], Scored]) -> tuple[Scored, str | None]:
     """The scores on a cluster of one-core nodes, one of which dies while another joins; the id of
     that one. Scoring has a thread of its own: Ray starts nodes in the main thread only."""
-    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    shut_out_others()
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     import ray
     from ray.cluster_utils import Cluster

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -17,9 +18,9 @@ class SharedRay:
         self._stack = ExitStack()
 
     def start(self) -> None:
-        import ray
-
-        if not ray.is_initialized():
+        # Not before ray_cluster: Ray reads its authentication when it is imported.
+        ray = sys.modules.get("ray")
+        if ray is None or not ray.is_initialized():
             self._stack.enter_context(ray_cluster(None, cpus=2, object_bytes=0))
 
     def stop(self) -> None:

@@ -25,6 +25,7 @@ from engine.config import load_settings
 from engine.config.settings import ModelSettings, ScoringSettings
 from engine.data.market import Market
 from engine.forecasters.kronos import KronosSpec
+from engine.scoring.cluster import shut_out_others
 from engine.scoring.plan import cut_shards, plan_windows
 from engine.scoring.price_array import PriceArray
 from engine.scoring.score import score_market
@@ -38,7 +39,7 @@ ASOFS = [date(2020, 6, 30), date(2020, 9, 30), date(2020, 10, 30)]
 @pytest.mark.usefixtures("no_ray")
 def test_nodes_without_the_checkpoint_score_the_same(bars, calendar, tmp_path, monkeypatch):
     """Two nodes; the checkpoint's folder is gone by the time that actors look for it."""
-    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    shut_out_others()
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     import ray

@@ -118,10 +118,10 @@ class Trouble:
 
 @pytest.fixture(scope="module", autouse=True)
 def _ray_that_knows_the_specs(shared_ray):
+    shared_ray.start()
     from ray import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    shared_ray.start()
 
 
 @pytest.fixture(scope="module")
