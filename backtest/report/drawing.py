@@ -114,10 +114,6 @@ class Sheet:
 
     def _lay_out(self, width: float) -> float:
         """Put everything in its place and return the height."""
-        from matplotlib.transforms import Affine2D
-
-        for artist in self._around:
-            artist.remove()
         scales = [panel.scale() for panel in self._panels]
         longest = max((len(text) for scale in scales for text in scale[3]), default=1)
         letters = min(longest, int(0.4 * width / _LETTER))
@@ -127,10 +123,7 @@ class Sheet:
         foot = _FOOT + (_LABEL if self._label else 0)
         top = float(_TITLE + _LEGEND * len(rows))
         height = top + sum(panel.outer for panel in self._panels) + foot + _NOTE
-        self.figure.set_size_inches(width / 72, height / 72)
-        flipped = Affine2D().scale(1 / 72, -1 / 72).translate(0, height / 72)
-        self._pixels = flipped + self.figure.dpi_scale_trans
-        self._around = []
+        self._clear(width, height)
         for row, labels in enumerate(rows):
             self._draw_legend(labels, _TITLE + _LEGEND * row + 10)
         low, high, ticks, labels = self._x_scale(inner)
@@ -143,8 +136,9 @@ class Sheet:
             box = (left / width, 1 - bottom / height, inner / width, panel.height / height)
             panel.axes.set_position(box)
             self._around += panel.rule(ticks, upright=self._x == "number")
-            for tick, text in zip(*scale[2:], strict=True):
-                y = bottom - panel.height * (tick - scale[0]) / (scale[1] - scale[0])
+            first, last, places, texts = scale
+            for place, text in zip(places, texts, strict=True):
+                y = bottom - panel.height * (place - first) / (last - first)
                 short = text if len(text) <= letters else f"{text[: letters - 1]}…"
                 self._text(left - 6, y + 4, short, ha="right")
         for tick, text in zip(ticks, labels, strict=True):
@@ -153,6 +147,17 @@ class Sheet:
         if self._label:
             self._text(left + inner / 2, top + foot - 8, self._label, ha="center")
         return height
+
+    def _clear(self, width: float, height: float) -> None:
+        """Remove what stood around the panels and measure in pixels from the top of a new size."""
+        from matplotlib.transforms import Affine2D
+
+        for artist in self._around:
+            artist.remove()
+        self._around = []
+        self.figure.set_size_inches(width / 72, height / 72)
+        flipped = Affine2D().scale(1 / 72, -1 / 72).translate(0, height / 72)
+        self._pixels = flipped + self.figure.dpi_scale_trans
 
     def _text(self, x: float, y: float, text: str, **look: Any) -> None:
         shown = printable(text)

@@ -55,8 +55,8 @@ class Panel:
         Of the y-axis: ``%`` for shares, or empty.
     zero
         Show 0 wherever the values lie.
-    limits, ticks
-        Of the y-axis, where they are fixed.
+    ticks
+        Of the y-axis, where they are fixed: the first is its foot, the last close to its top.
     names
         Of the places 0, 1, 2 … of the y-axis, from above.
     """
@@ -71,7 +71,6 @@ class Panel:
         *,
         unit: str = "",
         zero: bool = False,
-        limits: tuple[float, float] | None = None,
         ticks: Sequence[float] | None = None,
         names: Sequence[str] = (),
     ) -> None:
@@ -79,7 +78,7 @@ class Panel:
         self.outer = height + GAP + (HEADING if heading else 0)
         self._places, self._legend = places, legend
         self._unit, self._zero = unit, zero
-        self._limits, self._ticks, self._names = limits, ticks, list(names)
+        self._ticks, self._names = ticks, list(names)
         self._drawn: list[str] = []
         axes.set_axis_off()  # a sheet writes the labels: Matplotlib's ticks take most of its time
 
@@ -179,20 +178,18 @@ class Panel:
         if self._names:
             ticks = np.arange(len(self._names), dtype=float)
             return len(ticks) - 0.5, -0.5, ticks, self._names
-        if self._limits is not None:
-            low, high = self._limits
-        else:
-            low, high = self._extent()
-            if self._zero:
-                low, high = min(low, 0.0), max(high, 0.0)
-            pad = 0.06 * (high - low)
-            low, high = low - pad * (low != 0), high + pad * (high != 0)
-            if low == high:
-                low, high = low - 0.5, high + 0.5
-        if self._ticks is None:
-            ticks = round_ticks(low, high, max(3, min(6, round(self.height / 26))))
-        else:
+        if self._ticks is not None:
             ticks = numbers(self._ticks)
+            top = ticks[-1] + 0.03 * (ticks[-1] - ticks[0])
+            return ticks[0], top, ticks, spelled(ticks, self._unit)
+        low, high = self._extent()
+        if self._zero:
+            low, high = min(low, 0.0), max(high, 0.0)
+        pad = 0.06 * (high - low)
+        low, high = low - pad * (low != 0), high + pad * (high != 0)
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        ticks = round_ticks(low, high, max(4, min(7, round(self.height / 20))))
         return low, high, ticks, spelled(ticks, self._unit)
 
     def rule(self, lines: np.ndarray, *, upright: bool) -> list[Artist]:

@@ -49,6 +49,14 @@ def attribution_tables(data: ReportData) -> list[Table]:
     found: Mapping[str, Any] = data.metrics.get("attribution") or {}
     if not found:
         return []
+    regimes = [
+        [
+            f"{row['kind']}: {row['regime']}",
+            *map(percent, (row["profit"], row["cost"])),
+            count(row["n_sessions"]),
+        ]
+        for row in found["regimes"]
+    ]
     names = [*found["names"]["best"], *reversed(found["names"]["worst"])]
     tables = [
         Table(
@@ -70,14 +78,7 @@ def attribution_tables(data: ReportData) -> list[Table]:
             "By regime",
             "Of the session before, which is what was known.",
             ["Regime", "Profit", "Costs", "Sessions"],
-            [
-                [
-                    f"{row['kind']}: {row['regime']}",
-                    *map(percent, (row["profit"], row["cost"])),
-                    count(row["n_sessions"]),
-                ]
-                for row in found["regimes"]
-            ],
+            regimes,
         ),
         Table(
             "By name",

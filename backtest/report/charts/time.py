@@ -104,9 +104,7 @@ def churn(data: ReportData) -> Sheet | None:
     note = f"Dotted: {limit:.0%}, the practical gate's limit on the median." if limit else ""
     sheet = Sheet(note=note)
     for horizon, rows in found.items():
-        panel = sheet.panel(
-            82, f"{horizon} sessions, share replaced", unit="%", limits=(0, 1.03), ticks=(0, 0.5, 1)
-        )
+        panel = sheet.panel(82, f"{horizon} sessions, share replaced", unit="%", ticks=(0, 0.5, 1))
         panel.bars(rows["asof"], rows["churn"], PALE)
         if limit is not None:
             panel.limit(limit)
