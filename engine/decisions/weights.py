@@ -19,6 +19,7 @@ from engine.decisions.dates import rebalance_dates
 from engine.decisions.strategies import GridPoint, grid_points
 from engine.errors import UsageError
 from engine.features.panel import build_panel
+from engine.forecasters.named import samples_paths
 from strategies import Strategy
 
 __all__ = ["SCORE_COLUMNS", "Decisions", "check_strategy", "decide_weights"]
@@ -101,14 +102,19 @@ def decide_weights(
 
 
 def check_strategy(strategy: Strategy, settings: Settings) -> None:
-    """Show the strategy the frame it will get, all scores missing: it refuses what it cannot work
-    with before hours are spent on scoring. Raises UsageError."""
-    horizons = settings.scoring.horizons
-    numbers = [*SCORE_COLUMNS[3:], *settings.features]
-    frame = pl.DataFrame(
-        {"asof": date(2000, 1, 3), "ticker": "", "horizon": pl.Series(horizons, dtype=pl.Int32)}
-    ).with_columns(pl.lit(None, dtype=pl.Float64).alias(name) for name in numbers)
-    _weights(strategy, frame)
+    """Show the strategy a frame like the one it will get, of three made-up names on one date: it
+    refuses what it cannot work with before hours are spent on scoring. Raises UsageError."""
+    names = pl.DataFrame({"ticker": ["A", "B", "C"], "score": [-0.01, 0.0, 0.01]})
+    horizons = pl.DataFrame({"horizon": pl.Series(settings.scoring.horizons, dtype=pl.Int32)})
+    spread = 0.01 if samples_paths(settings.model, settings.scoring) else None
+    frame = names.join(horizons, how="cross").with_columns(
+        pl.lit(date(2000, 1, 3)).alias("asof"),
+        pl.lit(spread, dtype=pl.Float64).alias("score_std"),
+        pl.lit(0.5).alias("p_up"),
+        *(pl.col("score").alias(name) for name in ("q05", "q50", "q95", *settings.features)),
+    )
+    columns = (*SCORE_COLUMNS, *settings.features)
+    _weights(strategy, frame.select(columns).sort("asof", "ticker", "horizon"))
 
 
 def _weights(strategy: Strategy, frame: pl.DataFrame) -> pl.DataFrame:

@@ -8,7 +8,9 @@ import polars as pl
 import pytest
 from places import ROOT
 
+from engine.config import load_settings
 from engine.decisions.strategies import load_strategy
+from engine.decisions.weights import check_strategy
 from engine.errors import UsageError
 
 EXAMPLE = '''
@@ -110,6 +112,10 @@ def test_the_example_of_the_documentation_works(tmp_path):
     assert weights["weight"].to_list() == [0.4, 0.4, 0.0, 0.0]
     constant = FRAME.with_columns(score=pl.lit(1.0))
     assert load_strategy(name, {}).weights(constant)["weight"].to_list() == [0.0] * 4
+    # As the main job tries it before scoring: several horizons, no dispersion.
+    settings = load_settings({"model.name": "momentum"}, environment={})
+    assert len(settings.scoring.horizons) > 1
+    check_strategy(load_strategy(name, {}), settings)
 
 
 STEPS = "select: {step: top_k, k: 1}\nweigh: equal\nnet: 1.0\n"
