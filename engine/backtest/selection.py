@@ -111,7 +111,7 @@ def choose(
     """The point of each fold: the one with the highest Sharpe ratio of its past net returns.
 
     A choice is made at the close of the fold's first rebalance and reads no return after that date;
-    before there are `min_sessions` of them it is the grid's first point, unjudged.
+    before there are `min_sessions` of them it is the grid's first point, without comparison.
 
     Parameters
     ----------

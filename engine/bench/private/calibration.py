@@ -81,7 +81,7 @@ def run(arguments: list[str]) -> BenchResult:
         "PASS and INCONCLUSIVE: share of worlds; coverage: share of ci95 that hold the true mean, "
         "by horizon; planted: expected RankIC 0.08 at each horizon, persistent scores",
         "foresight knows each label and so holds other names every month: its monthly churn is "
-        "about 0.9, and gate 3 is right to fail it",
+        "about 0.9, so gate 3 rightly fails it",
     ]
     columns, cells = table(found)
     return BenchResult("calibration", columns, cells, notes)

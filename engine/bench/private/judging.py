@@ -48,7 +48,7 @@ def run(arguments: list[str]) -> BenchResult:
     ]
     notes = [
         "peak memory is the process's, GB, with bars, features and labels all held at once",
-        "CPU seconds tell what a machine that others use too would otherwise hide",
+        "CPU seconds are shown because others used the machine too",
         "pandas: wide frames, rolling windows, stacked into the same long frame at the end",
     ]
     if not asked.without_statistics and importlib.util.find_spec(_STATISTICS):
