@@ -131,6 +131,7 @@ def run_backtest(settings: Settings, console: Console) -> Backtest:
 def _prepare(settings: Settings) -> Prepared:
     model = named_model(settings.model.name)
     points = grid_points(settings.strategy)
+    _check_dispersion(settings, points)
     for point in points:
         check_strategy(point.strategy, settings)
     try:
@@ -142,7 +143,6 @@ def _prepare(settings: Settings) -> Prepared:
     if model.kind == "fitted" and not settings.baselines.lightgbm.enabled:
         raise UsageError("model.name lightgbm needs baselines.lightgbm.enabled true")
     spec = forecaster_spec(settings.model, settings.scoring)
-    _check_dispersion(settings, points)
     training = training_period(settings.model)
     zone = TradingCalendar(settings.data.calendar).zone
     path = settings.data.sectors
