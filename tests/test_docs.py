@@ -29,3 +29,12 @@ def test_every_page_of_the_documentation_is_reached():
     text = "".join((ROOT / page).read_text(encoding="utf-8") for page in [*PAGES, "README.md"])
     for page in PAGES:
         assert page.removeprefix("docs/") in text, f"nothing links to {page}"
+
+
+@pytest.mark.parametrize("page", [*PAGES, "README.md", "CONTRIBUTING.md"])
+def test_every_block_names_its_language(page):
+    """Shell commands are run by a slow test, which knows them by it."""
+    blocks = re.findall(
+        r"^```(.*)\n.*?^```$", (ROOT / page).read_text(encoding="utf-8"), re.M | re.S
+    )
+    assert all(blocks), page

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 from datetime import date, timedelta
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -42,8 +43,8 @@ LEFT_OUT = {
 # What a command takes for granted, where the document does not say how it came about.
 BEFORE = {
     "compare runs/a runs/b": (
-        "python -m engine.backtest --run.name a",
-        "python -m engine.backtest --run.name b --model.name momentum",
+        "python -m engine.backtest --run.name a --model.name momentum",
+        "python -m engine.backtest --run.name b --model.name reversal",
     ),
     "engine.live status": ("python -m engine.live --once",),
     "--model.name runs/tiny": ("cp -r path/to/folder runs/tiny",),
@@ -92,19 +93,14 @@ def folder(tmp_path_factory) -> Path:
 
 
 def given_scores() -> pl.DataFrame:
-    """Somebody's scores of the demonstration's names."""
+    """Somebody's scores of the demonstration's names and horizons."""
     bars = load_market(DataSettings()).bars
     dates = bars["date"].unique().sort().to_list()[-300:-40:20]
     names = bars["ticker"].unique().sort()
-    rows = [{"asof": day, "ticker": name, "horizon": 20} for day in dates for name in names]
+    keys = product(dates, names, (5, 10, 20))
+    rows = [{"asof": day, "ticker": name, "horizon": horizon} for day, name, horizon in keys]
     drawn = np.random.default_rng(0).normal(0, 0.02, len(rows))
     return pl.DataFrame(rows).with_columns(score=pl.Series(drawn))
-
-
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
-def test_every_block_says_its_language(document):
-    """One without could hold commands that nobody runs."""
-    assert all(language for language, _ in BLOCK.findall(document.read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("command", RUN)
