@@ -99,6 +99,7 @@ def copied(judged, tmp_path) -> tuple[Path, Path]:
     return folder, file
 
 
+@pytest.mark.long
 def test_every_text_names_the_rules_that_judged_and_no_others(judged, capsys):
     folder, said = judged
     ours, shipped = parse_gate_rules(CHANGED), parse_gate_rules(SHIPPED)

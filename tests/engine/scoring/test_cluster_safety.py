@@ -44,6 +44,7 @@ def test_a_task_of_a_process_that_knows_the_token_runs(address):
     assert attack(address, **token).stdout == "ran 7\n"
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     "environment",
     [{"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0" * 64}],

@@ -175,6 +175,7 @@ def session(leader: int) -> list[int]:
     return found
 
 
+@pytest.mark.long
 def test_two_workers_with_half_the_batch_are_one_with_all_of_it(unbroken, settings, tmp_path):
     """30 steps of the first stage and 20 of the second."""
     two = train(settings(tmp_path / "of2", **{"workers.count": 2}), QUIET)
